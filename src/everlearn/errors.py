@@ -1,0 +1,154 @@
+"""Every error a caller of everlearn can meet, as one tree.
+
+    EverlearnError
+    ├── InputError                 what the caller gave cannot be used (also a ValueError)
+    │   ├── LessonError            a lesson that cannot be learned
+    │   ├── ConversationError      messages that cannot be answered
+    │   ├── SettingsError          an unknown or impossible setting
+    │   └── FileFormatError        a file of lessons or a checkpoint that cannot be read
+    ├── NotFoundError              no such thing (also a LookupError)
+    │   ├── LessonNotFoundError
+    │   ├── TableNotFoundError
+    │   └── ModelNotFoundError
+    ├── ConflictError              the lesson contradicts one that must not be replaced
+    ├── WeightsError               weights that cannot be had or used
+    │   ├── DownloadError          the network or the registry did not give them
+    │   └── CorruptWeightsError    the bytes are not the expected ones
+    └── StoreError                 the state folder cannot be used
+        ├── StoreBusyError         another process holds it for too long
+        ├── StoreFullError         no room on the disk
+        ├── StoreReadOnlyError     no right to write
+        └── StoreCorruptError      the file is damaged or newer than this program
+
+Each message says what came and what was wanted; ``hint`` says how to mend it. ``code`` is stable and meant for
+programs.
+"""
+
+from __future__ import annotations
+
+
+class EverlearnError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        message: what came and what was wanted, as a sentence.
+        hint: how to mend it, as a sentence; may be empty.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InputError(EverlearnError, ValueError):
+    """What the caller gave cannot be used."""
+
+    code = "invalid_input"
+
+
+class LessonError(InputError):
+    """A lesson that cannot be learned."""
+
+    code = "invalid_lesson"
+
+
+class ConversationError(InputError):
+    """Messages that cannot be answered."""
+
+    code = "invalid_conversation"
+
+
+class SettingsError(InputError):
+    """An unknown or impossible setting."""
+
+    code = "invalid_settings"
+
+
+class FileFormatError(InputError):
+    """A file of lessons or a checkpoint that cannot be read."""
+
+    code = "invalid_file"
+
+
+class NotFoundError(EverlearnError, LookupError):
+    """No such thing."""
+
+    code = "not_found"
+
+
+class LessonNotFoundError(NotFoundError):
+    """No lesson has this id."""
+
+    code = "lesson_not_found"
+
+
+class TableNotFoundError(NotFoundError):
+    """No look-up table has this name."""
+
+    code = "table_not_found"
+
+
+class ModelNotFoundError(NotFoundError):
+    """No base model of this name, folder or file."""
+
+    code = "model_not_found"
+
+
+class ConflictError(EverlearnError):
+    """The lesson contradicts one that must not be replaced."""
+
+    code = "conflict"
+
+
+class WeightsError(EverlearnError):
+    """Weights that cannot be had or used."""
+
+    code = "weights"
+
+
+class DownloadError(WeightsError):
+    """The network or the registry did not give the weights."""
+
+    code = "download_failed"
+
+
+class CorruptWeightsError(WeightsError):
+    """The bytes of the weights are not the expected ones."""
+
+    code = "weights_corrupt"
+
+
+class StoreError(EverlearnError):
+    """The state folder cannot be used."""
+
+    code = "store"
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the store for too long."""
+
+    code = "store_busy"
+
+
+class StoreFullError(StoreError):
+    """No room is left on the disk of the store."""
+
+    code = "store_full"
+
+
+class StoreReadOnlyError(StoreError):
+    """The store may not be written."""
+
+    code = "store_read_only"
+
+
+class StoreCorruptError(StoreError):
+    """The store's file is damaged, or newer than this program."""
+
+    code = "store_corrupt"

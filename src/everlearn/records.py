@@ -1,0 +1,256 @@
+"""What travels between the rooms: frozen records without torch, each of them plain data.
+
+Times are timezone-aware UTC datetimes. Probabilities, scores and strengths are floats in 0..1 unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+DEFAULT_TABLE = "default"
+DEFAULT_TENANT = "local"
+
+LessonStatus = Literal["new", "active", "superseded"]
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "cancelled"]
+Decision = Literal["spoke", "outranked", "below_threshold"]
+OnConflict = Literal["supersede", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One thing to learn: when asked `prompt`, answer `answer`.
+
+    Attributes:
+        prompt: the question, in any words.
+        answer: the exact answer wanted.
+        table: name of the look-up table that holds it.
+        domain: subject area, free text.
+        importance: 0..1, how much it matters to keep it.
+        source: where it comes from (a file and line, a feedback, a person).
+        author: who taught it.
+        tenant: the wall it stands behind.
+        id: given by the store; empty until taught.
+        taught_at: when the lesson was committed; None until taught.
+        valid_from: from when on the answer is true; None = always was.
+        valid_to: until when the answer is true; None = still is.
+        status: "new" until taught, then "active" or "superseded".
+        superseded_by: id of the lesson that replaced it, or empty.
+    """
+
+    prompt: str
+    answer: str
+    table: str = DEFAULT_TABLE
+    domain: str = "general"
+    importance: float = 0.5
+    source: str = ""
+    author: str = ""
+    tenant: str = DEFAULT_TENANT
+    id: str = ""
+    taught_at: datetime | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    status: LessonStatus = "new"
+    superseded_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """How a look-up table decides and how strongly it speaks.
+
+    Attributes:
+        threshold: calibrated probability from which an entry may speak.
+        residual: strength of the corrections, 0 = base model, 1 = as learned.
+        blocks: transformer blocks that get a correction; negative counts from the end; empty = chosen by the model's
+        depth. sparsity: share of each block correction's coordinates that are stored, 0 < sparsity <= 1.
+    """
+
+    threshold: float = 0.5
+    residual: float = 1.0
+    blocks: tuple[int, ...] = ()
+    sparsity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """A look-up table as listed: its name, settings and how many lessons it holds."""
+
+    name: str
+    settings: TableSettings
+    active: int
+    superseded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen, and when to stop.
+
+    Attributes:
+        max_new_tokens: most tokens to generate.
+        temperature: 0 = greedy.
+        top_p: keep the smallest set of tokens whose probability reaches this.
+        top_k: keep the k likeliest tokens; 0 = all.
+        min_p: drop tokens below this share of the likeliest one's probability.
+        repetition_penalty: > 1 makes tokens that already stand in the context less likely; 1 = off.
+        seed: makes sampling repeatable; None = from the system.
+        stop: strings that end the answer; not part of the text.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """One entry that was looked at for a question, and what became of it.
+
+    Attributes:
+        lesson_id: the lesson of the entry.
+        table: its look-up table.
+        score: cosine of the two keys, -1..1.
+        probability: calibrated probability that both ask the same.
+        decision: "spoke", "outranked" (another was likelier) or "below_threshold".
+    """
+
+    lesson_id: str
+    table: str
+    score: float
+    probability: float
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an answer rests on. It names lessons by id and copies none of their text.
+
+    Attributes:
+        id: of this receipt.
+        model: name of the base model.
+        tables: look-up tables that were asked.
+        recalled: entries that were looked at, likeliest first.
+        steps_corrected: how many generated tokens a correction was applied to.
+        recall_ms: milliseconds that recall took.
+    """
+
+    id: str
+    model: str
+    tables: tuple[str, ...]
+    recalled: tuple[Recalled, ...] = ()
+    steps_corrected: int = 0
+    recall_ms: float = 0.0
+
+    @property
+    def spoke(self) -> Recalled | None:
+        """The entry that the answer rests on, if any."""
+        return next((r for r in self.recalled if r.decision == "spoke"), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer cost. Tokens are counted, times are milliseconds."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with what it rests on and what it cost."""
+
+    text: str
+    receipt: Receipt
+    usage: Usage
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question of a session with its answer, as kept.
+
+    Attributes:
+        id: of this turn.
+        session: id of the conversation.
+        prompt: what the user said.
+        answer: what was answered.
+        receipt: what the answer rests on.
+        created_at: when it was answered.
+    """
+
+    id: str
+    session: str
+    prompt: str
+    answer: str
+    receipt: Receipt
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a user says about an answer.
+
+    Attributes:
+        prompt: the question that was answered.
+        verdict: "right" or "wrong".
+        correction: the right answer where the verdict is "wrong"; it becomes a lesson.
+        table: where that lesson goes.
+        author: who says so.
+        turn: id of the turn, where there is one.
+    """
+
+    prompt: str
+    verdict: Literal["right", "wrong"]
+    correction: str = ""
+    table: str = DEFAULT_TABLE
+    author: str = ""
+    turn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Outcome of teaching one lesson.
+
+    Attributes:
+        lesson: as committed, with id and time.
+        superseded: lessons that it replaced, by id.
+        known: True where an equal lesson was active already, and nothing was written.
+    """
+
+    lesson: Lesson
+    superseded: tuple[str, ...] = ()
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Outcome of forgetting.
+
+    Attributes:
+        ids: lessons that are gone.
+        restored: lessons that speak again, since what had replaced them is gone.
+        turns: how many kept turns rested on them and were removed.
+        derived: how many derived rows (vectors, corrections) were removed.
+    """
+
+    ids: tuple[str, ...]
+    restored: tuple[str, ...] = field(default=())
+    turns: int = 0
+    derived: int = 0

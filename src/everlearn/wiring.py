@@ -1,0 +1,183 @@
+"""Settings -> store, Engine: the only place that names concrete classes.
+
+The rooms that import torch are imported when a model is asked for, so that commands which only read the store start
+in a fraction of a second (docs/decisions/0005).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from everlearn.errors import SettingsError
+from everlearn.store.derived import SqliteDerivedStore
+from everlearn.store.port import DerivedStore, LessonStore
+from everlearn.store.sqlite import SqliteLessonStore
+
+if TYPE_CHECKING:
+    from everlearn.engine.engine import Engine
+    from everlearn.memory.key import KeyMaker
+    from everlearn.models.base import BaseModel
+    from everlearn.text.chat import ChatText
+
+Progress = Callable[[str, int, int], None]
+PREFIX = "EVERLEARN_"
+CONFIG = "config.toml"
+_NOT_SETTINGS = ("EVERLEARN_TEST_",)
+
+
+@final
+class Settings(BaseSettings):
+    """All settings: `config.toml` in the home < environment `EVERLEARN_*` < command line and arguments."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    home: Path = Path.home() / ".everlearn"
+    """Folder of all state: lessons, derived data, weights, configuration."""
+    model: str = "smollm2-135m"
+    """Base model: an alias, a local folder, a .gguf file or a hub id."""
+    encoder: str = "minilm"
+    """Sentence encoder of the keys: an alias, a local folder or a hub id."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    dtype: str = "auto"
+    """auto, float32, bfloat16 or float16."""
+    threads: int = 0
+    """CPU threads of the model; 0 = torch's own choice."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the home's configuration file."""
+        given = init_settings() | {k: v for k, v in env_settings().items() if k not in init_settings()}
+        home = Path(given.get("home", cls.model_fields["home"].default)).expanduser()
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=home / CONFIG)
+
+
+def load_settings(**given: Any) -> Settings:  # noqa: ANN401
+    """Settings from file, environment and arguments; an argument that is None counts as not given.
+
+    Raises:
+        SettingsError: an unknown key (the nearest known one is named), or an impossible value.
+    """
+    _check_names(
+        (k.removeprefix(PREFIX).lower() for k in os.environ if _is_setting(k)), "environment variable EVERLEARN_"
+    )
+    try:
+        settings = Settings(**{k: v for k, v in given.items() if v is not None})
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "extra_forbidden":
+            _check_names([name], "setting ")
+        raise SettingsError(
+            f"The setting {name!r} is {first.get('input')!r}: {first['msg']}.", hint="See `everlearn --help`."
+        ) from cause
+    except ValueError as cause:  # the TOML file itself
+        raise SettingsError(f"{CONFIG} cannot be read: {cause}.", hint="Mend it, or delete it.") from cause
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def open_store(settings: Settings) -> LessonStore:
+    """The durable store of the home."""
+    return SqliteLessonStore(settings.home / "lessons.db")
+
+
+def open_derived(settings: Settings) -> DerivedStore:
+    """The derived store of the home."""
+    return SqliteDerivedStore(settings.home / "derived.db")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What engines can share: a base model with its tokenizer, and the maker of keys."""
+
+    model: BaseModel
+    text: ChatText
+    keys: KeyMaker
+
+
+def load_parts(settings: Settings, progress: Progress | None = None) -> Parts:
+    """Fetch weights where they are missing, and read them.
+
+    Raises:
+        ModelNotFoundError, WeightsError: see their messages.
+    """
+    import torch
+
+    from everlearn.memory.key import KeyMaker
+    from everlearn.models.base import BaseModel
+    from everlearn.models.encoder import SentenceEncoder
+    from everlearn.models.sources import resolve
+    from everlearn.text.chat import ChatText
+
+    if settings.threads > 0:
+        torch.set_num_threads(settings.threads)
+    base = resolve(settings.model, settings.home, progress=progress)
+    encoder = resolve(settings.encoder, settings.home, progress=progress)
+    return Parts(
+        BaseModel.from_folder(base, device=settings.device, dtype=settings.dtype),
+        ChatText.from_folder(base.folder),
+        KeyMaker(SentenceEncoder.from_folder(encoder)),
+    )
+
+
+def engine_over(parts: Parts, store: LessonStore, derived: DerivedStore) -> Engine:
+    """An engine over loaded parts and its own state; several engines may share the parts."""
+    from everlearn.engine.engine import Engine
+    from everlearn.memory.gate import Gate
+    from everlearn.memory.memory import Memory
+    from everlearn.memory.values import Corrections
+
+    corrections = Corrections(parts.model, parts.text, derived)
+    return Engine(parts.model, parts.text, Memory(store, derived, parts.keys, Gate.packaged(), corrections))
+
+
+def load(
+    name: str | None = None,
+    *,
+    home: str | Path | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    progress: Progress | None = None,
+) -> Engine:
+    """Load a base model with everything that was taught.
+
+    Args:
+        name: an alias ("smollm2-135m"), a local folder, a .gguf file or a hub id; the configured model by default.
+        home: folder of all state; EVERLEARN_HOME or ~/.everlearn by default.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: auto, float32, bfloat16 or float16.
+        progress: called with (what, done bytes, all bytes) while weights are fetched.
+
+    Raises:
+        ModelNotFoundError, WeightsError, StoreError, SettingsError: see their messages.
+    """
+    settings = load_settings(model=name, home=home, device=device, dtype=dtype)
+    return engine_over(load_parts(settings, progress), open_store(settings), open_derived(settings))
+
+
+def _is_setting(variable: str) -> bool:
+    return variable.startswith(PREFIX) and not variable.startswith(_NOT_SETTINGS)
+
+
+def _check_names(names: Any, what: str) -> None:  # noqa: ANN401
+    for name in names:
+        if name in Settings.model_fields:
+            continue
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(Settings.model_fields)}."
+        raise SettingsError(f"There is no {what}{name if what.endswith(' ') else name.upper()}.", hint=hint)
