@@ -1,0 +1,199 @@
+"""Memory: all look-up tables on one base model, kept in step with the store."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everlearn.errors import TableNotFoundError
+from everlearn.memory.cursor import Cursor
+from everlearn.memory.gate import Gate
+from everlearn.memory.key import Key, KeyMaker
+from everlearn.memory.recall import Recall, decide, readings
+from everlearn.memory.table import Candidate, LookupTable
+from everlearn.memory.values import Corrections
+from everlearn.records import Lesson, TableInfo, TableSettings
+from everlearn.store.port import DerivedStore, LessonQuery, LessonStore
+
+_log = logging.getLogger(__name__)
+
+
+@final
+class Memory:
+    """The tables of a store, ready to be asked.
+
+    Another process may write the same store: what it committed is seen at the next question.
+
+    Args:
+        store: lessons, the truth.
+        derived: vectors and corrections, a cache.
+        keys: makes keys of prompts.
+        gate: judges candidates.
+        corrections: values of entries.
+    """
+
+    def __init__(
+        self, store: LessonStore, derived: DerivedStore, keys: KeyMaker, gate: Gate, corrections: Corrections
+    ) -> None:
+        self.store = store
+        self.derived = derived
+        self.keys = keys
+        self.corrections = corrections
+        self.lock = threading.RLock()
+        self._gate = gate
+        self._tables: dict[str, LookupTable] = {}
+        self._home: dict[str, str] = {}  # lesson id -> table
+        self._seq = -1
+        self._vector_kind = f"key/{keys.digest[:16]}"
+
+    def refresh(self, ready: Mapping[str, NDArray[np.float32]] | None = None) -> int:
+        """Take over what changed in the store.
+
+        Args:
+            ready: lesson id -> key vector [K], where the caller has it already.
+
+        Returns:
+            The number of the change up to which the tables are now true.
+        """
+        with self.lock:
+            seq = self.store.seq()
+            if seq == self._seq:
+                return seq
+            if self._seq < 0:
+                self._load(seq)
+            else:
+                self._catch_up(ready or {})
+            return self._seq
+
+    def tables(self) -> list[TableInfo]:
+        """All tables."""
+        return self.store.tables()
+
+    def table(self, name: str) -> LookupTable:
+        """One table.
+
+        Raises:
+            TableNotFoundError: no such table.
+        """
+        with self.lock:
+            self.refresh()
+            if name not in self._tables:
+                near = difflib.get_close_matches(name, self._tables, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(self._tables))}."
+                raise TableNotFoundError(f"There is no table {name!r}.", hint=hint)
+            return self._tables[name]
+
+    def recall(self, queries: Sequence[tuple[str, str]], tables: Sequence[str] | None = None) -> list[Recall]:
+        """Find, for each question, the entry that may speak.
+
+        Args:
+            queries: (question, the user's question before it or "").
+            tables: names to ask; None = all; () = none.
+        """
+        with self.lock:
+            begun = time.perf_counter()
+            self.refresh()
+            names = sorted(self._tables) if tables is None else list(dict.fromkeys(tables))
+            asked = [t for t in (self.table(n) for n in names) if len(t)]
+            if not asked:
+                return [Recall(None, (), tuple(names), 0.0) for _ in queries]
+            texts = [readings(query, previous) for query, previous in queries]
+            flat = [text for several in texts for text in several]
+            found = iter(
+                [self._candidates(asked, text, v) for text, v in zip(flat, self.keys.vectors(flat), strict=True)]
+            )
+            decided = [decide([c for _ in several for c in next(found)]) for several in texts]
+            ms = (time.perf_counter() - begun) * 1000 / max(len(queries), 1)
+            return [Recall(hit, recalled, tuple(names), ms) for hit, recalled in decided]
+
+    def cursor(self, recall: Recall) -> Cursor | None:
+        """A cursor over the answer of the entry that speaks; None where none does."""
+        if recall.hit is None or recall.hit.settings.residual == 0.0:
+            return None
+        lesson = self.store.lesson(recall.hit.lesson_id)
+        settings = recall.hit.settings
+        return Cursor(lesson.id, self.corrections.get(lesson, settings), settings.residual)
+
+    def warm(self, ids: Iterable[str] | None = None) -> list[tuple[Lesson, TableSettings]]:
+        """Active lessons (of `ids`, or all) whose corrections are still to be computed."""
+        with self.lock:
+            self.refresh()
+            wanted = [i for i in (self._home if ids is None else ids) if i in self._home]
+            todo: list[tuple[Lesson, TableSettings]] = []
+            for name, table in self._tables.items():
+                mine = self.corrections.missing([i for i in wanted if self._home[i] == name], table.settings)
+                todo += [(lesson, table.settings) for lesson in self.store.lessons_by_id(mine).values()]
+            return todo
+
+    @property
+    def key_bytes(self) -> int:
+        """Bytes of all key vectors in memory."""
+        return sum(t.nbytes for t in self._tables.values())
+
+    def _candidates(self, asked: Sequence[LookupTable], text: str, vector: NDArray[np.float32]) -> list[Candidate]:
+        key = Key(vector, self.keys.signature(text))
+        return [c for table in asked for c in table.candidates(key)]
+
+    def _load(self, seq: int) -> None:
+        self._read_tables()
+        for name in self._tables:
+            self._add(self.store.lessons(LessonQuery(table=name, status="active", limit=sys.maxsize)), {})
+        self._seq = seq
+
+    def _catch_up(self, ready: Mapping[str, NDArray[np.float32]]) -> None:
+        changes = self.store.changes(self._seq)
+        if any(c.kind == "table" for c in changes):
+            self._read_tables()
+        touched = list(dict.fromkeys(c.lesson_id for c in changes if c.lesson_id))
+        now = self.store.lessons_by_id(touched)
+        self._remove([i for i in touched if i in self._home and (i not in now or now[i].status != "active")])
+        gone = [i for i in touched if i not in now]
+        if gone:
+            self.corrections.drop(gone)
+            self.derived.delete(gone)  # another process may have put something back after it was forgotten
+        self._add([le for le in now.values() if le.status == "active" and le.id not in self._home], ready)
+        self._seq = max((c.seq for c in changes), default=self._seq)
+
+    def _read_tables(self) -> None:
+        known = {info.name: info.settings for info in self.store.tables()}
+        for name in set(self._tables) - set(known):
+            self._remove([i for i, home in self._home.items() if home == name])
+            del self._tables[name]
+        for name, settings in known.items():
+            table = self._tables.setdefault(name, LookupTable(name, settings, self.keys, self._gate))
+            table.settings = settings
+
+    def _remove(self, ids: Sequence[str]) -> None:
+        for lesson_id in ids:
+            self._tables[self._home.pop(lesson_id)].remove(lesson_id)
+
+    def _add(self, lessons: Sequence[Lesson], ready: Mapping[str, NDArray[np.float32]]) -> None:
+        if not lessons:
+            return
+        vectors = {**self._kept_vectors([le.id for le in lessons if le.id not in ready]), **ready}
+        fresh = {le.id: le.prompt for le in lessons if le.id not in vectors}
+        vectors.update(zip(fresh, self.keys.vectors(list(fresh.values())), strict=True))
+        unsaved = [le.id for le in lessons if le.id in ready or le.id in fresh]
+        self.derived.put(self._vector_kind, {i: vectors[i].astype("<f4").tobytes() for i in unsaved})
+        for name in dict.fromkeys(le.table for le in lessons):
+            mine = [le for le in lessons if le.table == name]
+            self._tables[name].add(
+                [le.id for le in mine], [le.prompt for le in mine], np.stack([vectors[le.id] for le in mine])
+            )
+            self._home.update((le.id, name) for le in mine)
+
+    def _kept_vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        packed = self.derived.get(self._vector_kind, ids)
+        size = self.keys.width * 4
+        damaged = [i for i, b in packed.items() if len(b) != size]
+        if damaged:
+            _log.warning("%d key vectors are damaged and are made anew", len(damaged))
+        return {i: np.frombuffer(b, "<f4") for i, b in packed.items() if len(b) == size}

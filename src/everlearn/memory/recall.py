@@ -1,0 +1,61 @@
+"""Recall: which entries may speak for a question. Done once per user turn, before prefill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from everlearn.memory.key import words
+from everlearn.memory.table import CANDIDATES, Candidate
+from everlearn.records import Decision, Recalled
+
+# A follow-up such as "and when was it founded?" means something only together with the question before it.
+_POINTERS = frozenset(
+    "it its he his him she her hers they them their theirs that this these those there".split()  # noqa: SIM905
+)
+_OPENINGS = ("and ", "what about ", "how about ", "or ")
+_FOLLOW_UP_WORDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What recall found for one question.
+
+    Attributes:
+        hit: the entry that speaks, if any.
+        recalled: entries that were looked at, likeliest first, with what became of them.
+        tables: names of the tables that were asked.
+        ms: milliseconds it took; the share of one question where several were recalled together.
+    """
+
+    hit: Candidate | None
+    recalled: tuple[Recalled, ...]
+    tables: tuple[str, ...]
+    ms: float
+
+
+def readings(query: str, previous: str) -> list[str]:
+    """The texts under which a question is looked up: itself, and with the question before it where it leans on that."""
+    lean = len(words(query)) <= _FOLLOW_UP_WORDS and (
+        query.casefold().startswith(_OPENINGS) or not _POINTERS.isdisjoint(words(query))
+    )
+    return [query, f"{previous} {query}"] if previous and lean else [query]
+
+
+def decide(candidates: Sequence[Candidate]) -> tuple[Candidate | None, tuple[Recalled, ...]]:
+    """Choose who speaks: the likeliest of those that reach their table's threshold.
+
+    An entry that was found under several readings counts with its best.
+    """
+    best: dict[str, Candidate] = {}
+    for found in candidates:
+        if found.lesson_id not in best or found.probability > best[found.lesson_id].probability:
+            best[found.lesson_id] = found
+    ranked = sorted(best.values(), key=lambda c: (-c.probability, -c.score, c.lesson_id))[:CANDIDATES]
+    hit = next((c for c in ranked if c.may_speak), None)
+    return hit, tuple(_recalled(c, hit) for c in ranked)
+
+
+def _recalled(candidate: Candidate, hit: Candidate | None) -> Recalled:
+    decision: Decision = "spoke" if candidate is hit else "outranked" if candidate.may_speak else "below_threshold"
+    return Recalled(candidate.lesson_id, candidate.table, candidate.score, candidate.probability, decision)

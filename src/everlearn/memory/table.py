@@ -1,0 +1,108 @@
+"""A look-up table: the entries of one name on one base model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everlearn.memory.gate import Gate
+from everlearn.memory.index import ExactIndex
+from everlearn.memory.key import Key, KeyMaker
+from everlearn.records import TableSettings
+from everlearn.text.clean import same_words
+
+CANDIDATES = 8
+SAME_QUESTION = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry that may speak for a question.
+
+    Attributes:
+        lesson_id: its lesson.
+        table: name of its table.
+        score: cosine of the keys.
+        probability: of the gate.
+        settings: of its table.
+    """
+
+    lesson_id: str
+    table: str
+    score: float
+    probability: float
+    settings: TableSettings
+
+    @property
+    def may_speak(self) -> bool:
+        """Whether the probability reaches the table's threshold."""
+        return self.probability >= self.settings.threshold
+
+
+@final
+class LookupTable:
+    """Entries under a name: lesson id, key vector and prompt. Values live in `Corrections`.
+
+    Args:
+        name: of the table.
+        settings: threshold, residual, blocks, sparsity.
+        keys: makes signatures of entries on demand.
+        gate: judges candidates.
+    """
+
+    def __init__(self, name: str, settings: TableSettings, keys: KeyMaker, gate: Gate) -> None:
+        self.name = name
+        self.settings = settings
+        self._keys = keys
+        self._gate = gate
+        self._index = ExactIndex(keys.width)
+        self._prompts: dict[str, str] = {}
+        self._by_words: dict[str, list[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, lesson_id: object) -> bool:
+        return lesson_id in self._index
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the key vectors."""
+        return self._index.nbytes
+
+    def add(self, ids: Sequence[str], prompts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Make entries visible: lesson ids [N], their prompts [N] and key vectors [N, K]."""
+        self._index.add(ids, vectors)
+        for lesson_id, prompt in zip(ids, prompts, strict=True):
+            self._prompts[lesson_id] = prompt
+            self._by_words.setdefault(same_words(prompt), []).append(lesson_id)
+
+    def remove(self, lesson_id: str) -> None:
+        """Remove an entry with its vector."""
+        self._index.remove(lesson_id)
+        words = same_words(self._prompts.pop(lesson_id))
+        self._by_words[words].remove(lesson_id)
+        if not self._by_words[words]:
+            del self._by_words[words]
+
+    def candidates(self, query: Key, most: int = CANDIDATES) -> list[Candidate]:
+        """Entries nearest in meaning, judged by the gate, likeliest first."""
+        found = []
+        for lesson_id, score in self._index.search(query.vector, most):
+            entry = Key(self._index.vector(lesson_id), self._keys.signature(self._prompts[lesson_id]))
+            found.append(Candidate(lesson_id, self.name, score, self._gate.probability(query, entry), self.settings))
+        return sorted(found, key=lambda c: (-c.probability, -c.score, c.lesson_id))
+
+    def same_question(self, prompt: str, query: Key) -> list[str]:
+        """Active entries that ask the same as `prompt`, and would be superseded by another answer to it.
+
+        Equal words (case, white space and closing punctuation aside) are always the same question; otherwise the gate
+        must be far surer than it needs to be for recall, since a wrong yes would replace a lesson that is still true.
+        """
+        equal = self._by_words.get(same_words(prompt), [])
+        sure = (c.lesson_id for c in self.candidates(query) if c.probability >= SAME_QUESTION)
+        return list(dict.fromkeys([*equal, *sure]))

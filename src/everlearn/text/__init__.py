@@ -1,0 +1,1 @@
+"""Text to tokens and back: chat templates, streaming decode, what text may be taught or asked."""

@@ -1,0 +1,70 @@
+"""What all tests share: no network, few threads, a home of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+from everlearn import Learner, wiring
+from everlearn.engine.engine import Engine
+from toys import toy_engine, toy_learner, toy_parts
+
+WEIGHTS_HOME = Path(
+    os.environ.get("EVERLEARN_TEST_HOME") or os.environ.get("EVERLEARN_HOME") or Path.home() / ".everlearn"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees or touches the user's state and settings."""
+    for name in [n for n in os.environ if n.startswith("EVERLEARN_") and not n.startswith("EVERLEARN_TEST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("EVERLEARN_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def parts() -> wiring.Parts:
+    """A tiny Llama with byte tokenizer and toy encoder."""
+    return toy_parts()
+
+
+@pytest.fixture
+def engine(parts: wiring.Parts) -> Iterator[Engine]:
+    """A toy engine that was never taught."""
+    made = toy_engine(parts=parts)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def learner(engine: Engine) -> Iterator[Learner]:
+    """The learner of `engine`."""
+    made = toy_learner(engine)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def real_parts() -> wiring.Parts:
+    """The real default model; fetched where it is missing (tests marked `model`)."""
+    return wiring.load_parts(wiring.load_settings(home=WEIGHTS_HOME))
+
+
+@pytest.fixture
+def real_engine(real_parts: wiring.Parts) -> Iterator[Engine]:
+    """A never-taught engine over the real default model."""
+    made = toy_engine(parts=real_parts)
+    yield made
+    made.close()

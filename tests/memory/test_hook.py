@@ -1,0 +1,36 @@
+"""The hook: adds where it should, nowhere else, and is gone afterwards."""
+
+import pytest
+import torch
+from toys import FAMILIES, toy_parts
+
+from everlearn.memory.hook import corrected
+
+IDS = torch.tensor([[1, 2, 3], [4, 5, 6]])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_corrections_means_no_hook_and_equal_bits(family):
+    model = toy_parts(family).model
+    bare = model.forward(IDS, model.new_cache())
+    with corrected(model.blocks, {}, []):
+        assert not any(b._forward_hooks for b in model.blocks)
+        assert torch.equal(model.forward(IDS, model.new_cache()), bare)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_only_the_named_row_changes(family):
+    model = toy_parts(family).model
+    bare = model.forward(IDS, model.new_cache())
+    with corrected(model.blocks, {2: torch.ones(1, 32)}, [1]):
+        changed = model.forward(IDS, model.new_cache())
+    assert torch.equal(changed[0], bare[0])
+    assert not torch.equal(changed[1], bare[1])
+    assert torch.equal(model.forward(IDS, model.new_cache()), bare)
+
+
+def test_hooks_go_also_when_the_forward_fails():
+    model = toy_parts().model
+    with pytest.raises(RuntimeError), corrected(model.blocks, {0: torch.ones(1, 31)}, [0]):
+        model.forward(IDS, model.new_cache())
+    assert not any(b._forward_hooks for b in model.blocks)

@@ -1,0 +1,92 @@
+"""Recall: readings of a question, who speaks, and staying in step with the store."""
+
+import dataclasses
+
+import pytest
+from toys import toy_engine, toy_learner
+
+from everlearn.errors import TableNotFoundError
+from everlearn.memory.recall import decide, readings
+from everlearn.memory.table import Candidate
+from everlearn.records import Lesson, TableSettings
+
+SETTINGS = TableSettings(threshold=0.5)
+
+
+def found(name, probability, score=0.5, settings=SETTINGS):
+    return Candidate(name, "default", score, probability, settings)
+
+
+@pytest.mark.parametrize(
+    ("query", "leans"),
+    [
+        ("and when was it founded?", True),
+        ("Who founded it?", True),
+        ("What about the second one?", True),
+        ("Who founded the Zorblat bakery?", False),
+        ("Tell me " + "very " * 12 + "much about it", False),
+    ],
+)
+def test_only_a_follow_up_is_also_read_with_the_question_before(query, leans):
+    assert readings(query, "Who runs Zorblat?") == ([query, f"Who runs Zorblat? {query}"] if leans else [query])
+    assert readings(query, "") == [query]
+
+
+def test_the_likeliest_speaks_and_the_receipt_says_what_became_of_the_others():
+    hit, recalled = decide([found("a", 0.6), found("b", 0.9), found("c", 0.2), found("b", 0.1)])
+    assert hit is not None
+    assert hit.lesson_id == "b"
+    assert [(r.lesson_id, r.decision) for r in recalled] == [
+        ("b", "spoke"),
+        ("a", "outranked"),
+        ("c", "below_threshold"),
+    ]
+
+
+def test_each_table_has_its_own_threshold():
+    strict = dataclasses.replace(SETTINGS, threshold=0.95)
+    hit, _ = decide([found("a", 0.9, settings=strict), found("b", 0.6)])
+    assert hit is not None
+    assert hit.lesson_id == "b"
+
+
+def test_tables_are_asked_by_name(learner, engine):
+    engine.memory.store.put_table("bakery", TableSettings())
+    learner.teach(Lesson("Who bakes at Zorblat?", "Mirela", table="bakery"))
+    assert engine.recall("Who bakes at Zorblat?").spoke is not None
+    assert engine.recall("Who bakes at Zorblat?", tables=["bakery"]).spoke is not None
+    assert engine.recall("Who bakes at Zorblat?", tables=["default"]).spoke is None
+    assert engine.recall("Who bakes at Zorblat?", tables=[]).recalled == ()
+    with pytest.raises(TableNotFoundError, match="Did you mean 'bakery'"):
+        engine.recall("Who?", tables=["bakry"])
+
+
+def test_a_second_memory_over_the_same_store_sees_every_change(engine, learner, parts):
+    other = toy_engine(parts=parts, store=engine.memory.store, derived=engine.memory.derived)
+    question = "Who bakes at Zorblat?"
+    assert other.recall(question).spoke is None
+    first = learner.teach(Lesson(question, "Mirela")).lesson
+    assert other.recall(question).spoke.lesson_id == first.id
+    second = learner.teach(Lesson(question, "Tobias")).lesson
+    assert other.recall(question).spoke.lesson_id == second.id
+    learner.forget(second.id)
+    assert other.recall(question).spoke.lesson_id == first.id
+    engine.memory.store.put_table("default", TableSettings(threshold=1.0))
+    assert other.recall(question).spoke is None
+    engine.memory.store.delete_table("default")
+    assert other.recall(question).recalled == ()
+
+
+def test_a_damaged_vector_is_made_anew(engine, learner, parts):
+    lesson = learner.teach(Lesson("Who bakes at Zorblat?", "Mirela")).lesson
+    engine.memory.derived.put(engine.memory._vector_kind, {lesson.id: b"short"})
+    other = toy_engine(parts=parts, store=engine.memory.store, derived=engine.memory.derived)
+    assert other.recall("Who bakes at Zorblat?").spoke.lesson_id == lesson.id
+
+
+def test_residual_zero_answers_like_the_bare_model(engine):
+    learner = toy_learner(engine)
+    learner.teach(Lesson("Who bakes at Zorblat?", "Mirela"))
+    engine.memory.store.put_table("default", TableSettings(residual=0.0))
+    bare = engine.answer("Who bakes at Zorblat?", tables=[])
+    assert engine.answer("Who bakes at Zorblat?").text == bare.text

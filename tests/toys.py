@@ -1,0 +1,141 @@
+"""A toy model, a byte tokenizer and a toy encoder: the engine's tests run on them in milliseconds, without weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from everlearn import Learner, wiring
+from everlearn.engine.engine import Engine
+from everlearn.memory.key import KeyMaker, words
+from everlearn.models.base import BaseModel
+from everlearn.store.in_memory import InMemoryDerivedStore, InMemoryLessonStore
+from everlearn.store.port import DerivedStore, LessonStore
+from everlearn.text.chat import ChatText
+
+BYTES = 256
+EOS, START = BYTES, BYTES + 1
+VOCABULARY = BYTES + 2
+CHAT = (
+    "{% for m in messages %}{{ '<start>' + m['role'] + '\n' + m['content'] + '<end>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start>assistant\n' }}{% endif %}"
+)
+FAMILIES = ("llama", "qwen3", "gemma3", "gpt2")
+
+
+def byte_tokenizer(*, chat: bool = True) -> PreTrainedTokenizerFast:
+    """Every byte is a token; <end> ends a message, <start> begins one."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: n for n, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", additional_special_tokens=["<start>"])
+    fast.chat_template = CHAT if chat else None
+    return fast
+
+
+def tiny_module(family: str = "llama", *, seed: int = 0, blocks: int = 4) -> torch.nn.Module:
+    """A random causal language model of 32 wide hidden states over the byte vocabulary."""
+    torch.manual_seed(seed)
+    sizes = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 4096,
+        "eos_token_id": EOS,
+        "bos_token_id": START,
+        "pad_token_id": EOS,
+        "initializer_range": 0.2,
+    }
+    if family == "llama":
+        return LlamaForCausalLM(LlamaConfig(**sizes))
+    if family == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(**sizes))
+    if family == "gemma3":
+        return Gemma3ForCausalLM(Gemma3TextConfig(**sizes, sliding_window=16))
+    assert family == "gpt2"
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=VOCABULARY,
+            n_embd=32,
+            n_layer=blocks,
+            n_head=4,
+            n_positions=4096,
+            eos_token_id=EOS,
+            bos_token_id=START,
+            initializer_range=0.2,
+        )
+    )
+
+
+class ToyEncoder:
+    """Sums a fixed random direction for each word: texts that share words lie near each other."""
+
+    width = 64
+    digest = "toy-encoder-0000"
+    name = "toy"
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        rows = np.stack([self._one(t) for t in texts]) if texts else np.zeros((0, self.width))
+        return rows.astype(np.float32)
+
+    def piece_ids(self, word: str) -> list[int]:
+        return [5_000 + int(hashlib.sha256(word.encode()).hexdigest()[:4], 16) % 20_000]
+
+    def _one(self, text: str) -> np.ndarray:
+        total = np.full(self.width, 1e-6)
+        for word in words(text):
+            seed = int(hashlib.sha256(word.encode()).hexdigest()[:8], 16)
+            total += np.random.default_rng(seed).standard_normal(self.width)
+        return total / np.linalg.norm(total)
+
+
+def toy_parts(family: str = "llama", *, seed: int = 0, chat: bool = True) -> wiring.Parts:
+    """Base model, text and keys of a toy engine."""
+    module = tiny_module(family, seed=seed)
+    model = BaseModel(module, name=f"tiny-{family}", digest=f"{family}{seed}".ljust(64, "0"))
+    return wiring.Parts(model, ChatText(byte_tokenizer(chat=chat)), KeyMaker(ToyEncoder()))
+
+
+def toy_engine(
+    family: str = "llama",
+    *,
+    store: LessonStore | None = None,
+    derived: DerivedStore | None = None,
+    parts: wiring.Parts | None = None,
+) -> Engine:
+    """An engine over a toy model; its state is in memory unless stores are given."""
+    return wiring.engine_over(
+        parts or toy_parts(family), store or InMemoryLessonStore(), derived or InMemoryDerivedStore()
+    )
+
+
+def toy_learner(engine: Engine) -> Learner:
+    """A learner without a background thread."""
+    return Learner(engine, background=False)
+
+
+def engine_on_disk(folder: Path, parts: wiring.Parts | None = None) -> Engine:
+    """A toy engine whose state is the given folder."""
+    settings = wiring.load_settings(home=folder)
+    return wiring.engine_over(parts or toy_parts(), wiring.open_store(settings), wiring.open_derived(settings))
