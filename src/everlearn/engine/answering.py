@@ -1,0 +1,140 @@
+"""Answering: prompt -> recall -> prefill -> decode -> Answer, the steps that the Engine and its sessions share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from everlearn.engine.decode import decode, prefill
+from everlearn.engine.prompt import question_of
+from everlearn.engine.row import Row
+from everlearn.engine.sampling import Sampler, checked
+from everlearn.engine.stream import Stream
+from everlearn.errors import ConversationError
+from everlearn.memory.memory import Memory
+from everlearn.memory.recall import Recall
+from everlearn.models.base import BaseModel
+from everlearn.models.cache import KeyValueCache
+from everlearn.records import Answer, Message, Receipt, Sampling, Usage
+from everlearn.store.ids import new_id
+from everlearn.text.chat import ChatText
+from everlearn.text.stream import TextStream
+
+
+@dataclass(slots=True)
+class Begun:
+    """An answer whose prompt has been read."""
+
+    row: Row
+    recall: Recall
+    prompt_ids: list[int]
+    cached_tokens: int
+    prefill_ms: float
+    decoding_since: float
+
+
+@final
+class Answerer:
+    """The steps of an answer over one base model and its memory.
+
+    Args:
+        model: base model.
+        text: its tokenizer and chat template.
+        memory: its look-up tables.
+    """
+
+    def __init__(self, model: BaseModel, text: ChatText, memory: Memory) -> None:
+        self.model = model
+        self.text = text
+        self.memory = memory
+
+    def begin(
+        self,
+        messages: Sequence[Message],
+        recall: Recall,
+        sampling: Sampling,
+        *,
+        cache: KeyValueCache | None = None,
+        cached: Sequence[int] = (),
+    ) -> Begun:
+        """Read a prompt into `cache` (a new one by default), of which `cached` tokens are there already.
+
+        Raises:
+            ConversationError: the conversation is longer than the model can read.
+            SettingsError: a sampling setting is out of range.
+        """
+        sampling = checked(sampling)
+        ids = self.text.prompt_ids(messages)
+        self.check_room(ids)
+        cursor = self.memory.cursor(recall)
+        begun = time.perf_counter()
+        kept = _common(cached, ids)
+        held = cache if cache is not None else self.model.new_cache()
+        if kept < len(cached):
+            held.crop(kept)
+        logits = prefill(self.model, ids[kept:], held, cursor)
+        row = Row(
+            held,
+            logits,
+            sampler=Sampler(sampling, ids),
+            cursor=cursor,
+            text=TextStream(self.text.decode, sampling.stop),
+            stop_ids=self.text.stop_ids,
+            most=min(sampling.max_new_tokens, self.model.context_length - len(ids)),
+            keep_cache=cache is not None,
+        )
+        return Begun(row, recall, ids, kept, (time.perf_counter() - begun) * 1000, time.perf_counter())
+
+    def streamed(self, begun: Begun, then: Callable[[Answer], None] | None = None) -> Stream:
+        """Decode what was begun; `then` is called with the finished answer."""
+
+        def finish(text: str) -> Answer:
+            answer = self._answer(begun, text)
+            if then is not None:
+                then(answer)
+            return answer
+
+        return Stream(begun.row, decode(self.model, [begun.row]), finish)
+
+    def finish_together(self, begun: Sequence[Begun]) -> list[Answer]:
+        """Decode several begun answers in one batch."""
+        pieces: dict[int, list[str]] = {id(b.row): [] for b in begun}
+        for row, piece in decode(self.model, [b.row for b in begun]):
+            pieces[id(row)].append(piece)
+        return [self._answer(b, "".join(pieces[id(b.row)])) for b in begun]
+
+    def recall(self, talks: Sequence[Sequence[Message]], tables: Sequence[str] | None) -> list[Recall]:
+        """Recall for the last question of each conversation."""
+        return self.memory.recall([question_of(messages) for messages in talks], tables)
+
+    def check_room(self, ids: Sequence[int]) -> None:
+        """Raise ConversationError where prompt tokens [T] leave the model no room to answer."""
+        most = self.model.context_length - 1
+        if len(ids) > most:
+            raise ConversationError(
+                f"The conversation has {len(ids):,} tokens; {self.model.name} reads at most {most:,}.",
+                hint="Shorten it, or begin a new conversation.",
+            )
+
+    def receipt(self, recall: Recall, steps: int) -> Receipt:
+        """The receipt of a recall after which `steps` tokens were corrected."""
+        return Receipt(new_id(), self.model.name, recall.tables, recall.recalled, steps, recall.ms)
+
+    def _answer(self, begun: Begun, text: str) -> Answer:
+        row = begun.row
+        usage = Usage(
+            prompt_tokens=len(begun.prompt_ids),
+            cached_tokens=begun.cached_tokens,
+            completion_tokens=len(row.tokens),
+            prefill_ms=begun.prefill_ms,
+            decode_ms=(time.perf_counter() - begun.decoding_since) * 1000,
+        )
+        return Answer(text.strip(), self.receipt(begun.recall, row.steps_corrected), usage, row.finish or "cancelled")
+
+
+def _common(cached: Sequence[int], ids: Sequence[int]) -> int:
+    """How many tokens of the cache can be used again; the last one of the prompt is always read anew."""
+    most = min(len(cached), len(ids) - 1)
+    return next((n for n in range(most) if cached[n] != ids[n]), most)

@@ -1,0 +1,86 @@
+"""Prefill and decoding: the only calls of the base model's forward while answering."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from everlearn.engine.row import Row
+from everlearn.memory.cursor import Cursor
+from everlearn.memory.hook import corrected
+from everlearn.models.base import BaseModel
+from everlearn.models.cache import KeyValueCache
+
+
+def forward(model: BaseModel, ids: Tensor, cache: KeyValueCache, cursors: Sequence[Cursor | None]) -> Tensor:
+    """One forward pass with the corrections of each row; a pass without any is the bare model's.
+
+    Args:
+        model: the base model.
+        ids: [B, T] long, the next tokens of each row.
+        cache: of B rows; grows by T.
+        cursors: [B], the entry that speaks in each row.
+
+    Returns:
+        Logits [B, V] float32 of the last position, on the CPU, before the output correction.
+    """
+    speaking = {b: c.corrections() for b, c in enumerate(cursors) if c is not None and c.target is not None}
+    blocks = sorted({block for each in speaking.values() for block in each})
+    with model.lock:
+        if not speaking:
+            return model.forward(ids, cache).cpu()
+        rows = list(speaking)
+        zero = torch.zeros(model.hidden_size)
+        stacked = {b: torch.stack([speaking[r].get(b, zero) for r in rows]) for b in blocks}
+        with corrected(model.blocks, stacked, rows):
+            return model.forward(ids, cache).cpu()
+
+
+def prefill(model: BaseModel, ids: Sequence[int], cache: KeyValueCache, cursor: Cursor | None) -> Tensor:
+    """Read prompt tokens [T] into a cache of one row; returns logits [V] of the last position."""
+    return forward(model, torch.tensor([list(ids)], device=model.device), cache, [cursor])[0]
+
+
+def decode(model: BaseModel, rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
+    """Decode several answers together until all are finished; yields (row, new text).
+
+    A finished row leaves the batch at once. On return, and also when the caller closes the iterator, each row has its
+    own cache again.
+    """
+    for row in rows:
+        yield row, row.take(row.logits)
+    running = [row for row in rows if row.finish is None]
+    if not running:
+        return
+    batch = running[0].cache if len(running) == 1 else KeyValueCache.merge([row.cache for row in running])
+    try:
+        while running:
+            ids = torch.tensor([[row.tokens[-1]] for row in running], device=model.device)
+            logits = forward(model, ids, batch, [row.cursor for row in running])
+            for row, own in zip(running, logits, strict=True):
+                yield row, row.take(own)
+            batch, running = _without_finished(batch, running)
+    finally:
+        _hand_back(batch, running)
+
+
+def _without_finished(batch: KeyValueCache, running: list[Row]) -> tuple[KeyValueCache, list[Row]]:
+    still = [n for n, row in enumerate(running) if row.finish is None]
+    if len(still) == len(running):
+        return batch, running
+    _hand_back(batch, [row if row.finish else None for row in running])
+    if still:
+        batch.select(still)
+    return batch, [running[n] for n in still]
+
+
+def _hand_back(batch: KeyValueCache, rows: Sequence[Row | None]) -> None:
+    """Give those rows their own caches again that will need them: a session goes on from its cache."""
+    wanted = [(n, row) for n, row in enumerate(rows) if row is not None and row.keep_cache]
+    if batch.rows == 1 or not wanted:
+        return
+    own = batch.split()
+    for n, row in wanted:
+        row.cache = own[n]

@@ -1,0 +1,162 @@
+"""The Engine answers: the face over answering, batches, sessions and proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from everlearn.engine.answering import Answerer
+from everlearn.engine.decode import forward, prefill
+from everlearn.engine.prompt import Prompt, messages_of
+from everlearn.engine.row import corrected_logits
+from everlearn.engine.session import Session
+from everlearn.engine.stream import Stream
+from everlearn.errors import ConversationError
+from everlearn.memory.memory import Memory
+from everlearn.models.base import BaseModel
+from everlearn.records import Answer, Receipt, Sampling
+from everlearn.text.chat import ChatText
+
+Progress = Callable[[int, int], None]
+GREEDY = Sampling()
+
+
+@final
+class Engine:
+    """A base model with its memory, ready to answer. Safe to use from several threads; they take turns at the model.
+
+    Args:
+        model: base model.
+        text: its tokenizer and chat template.
+        memory: its look-up tables.
+    """
+
+    def __init__(self, model: BaseModel, text: ChatText, memory: Memory) -> None:
+        self.model = model
+        self.text = text
+        self.memory = memory
+        self._answerer = Answerer(model, text, memory)
+
+    @property
+    def name(self) -> str:
+        """Name of the base model."""
+        return self.model.name
+
+    def answer(
+        self, prompt: Prompt, *, tables: Sequence[str] | None = None, sampling: Sampling | None = None
+    ) -> Answer:
+        """Answer a question or a conversation.
+
+        Args:
+            prompt: a question, or messages that end with the user's.
+            tables: look-up tables to ask; None = all; () = the bare base model.
+            sampling: how tokens are chosen; greedy by default.
+
+        Raises:
+            ConversationError: the prompt is empty, malformed, or longer than the model can read.
+            TableNotFoundError: a table does not exist.
+            SettingsError: a sampling setting is out of range.
+        """
+        return self.stream(prompt, tables=tables, sampling=sampling).answer
+
+    def stream(
+        self, prompt: Prompt, *, tables: Sequence[str] | None = None, sampling: Sampling | None = None
+    ) -> Stream:
+        """Like `answer`, piece by piece. The prompt is read before this returns."""
+        messages = messages_of(prompt)
+        begun = self._answerer.begin(messages, self._answerer.recall([messages], tables)[0], sampling or GREEDY)
+        return self._answerer.streamed(begun)
+
+    def answer_many(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        tables: Sequence[str] | None = None,
+        sampling: Sampling | None = None,
+        batch_size: int = 16,
+        progress: Progress | None = None,
+    ) -> list[Answer]:
+        """Answer several prompts, `batch_size` of them decoded together, each with its own corrections.
+
+        Args:
+            prompts: as for `answer`.
+            tables: for all of them.
+            sampling: for all of them; a seed is used for each anew.
+            batch_size: rows decoded together.
+            progress: called with (answered, all).
+        """
+        talks = [messages_of(p) for p in prompts]
+        answers: list[Answer] = []
+        for first in range(0, len(talks), batch_size):
+            some = talks[first : first + batch_size]
+            recalls = self._answerer.recall(some, tables)
+            begun = [self._answerer.begin(m, r, sampling or GREEDY) for m, r in zip(some, recalls, strict=True)]
+            answers += self._answerer.finish_together(begun)
+            if progress is not None:
+                progress(len(answers), len(talks))
+        return answers
+
+    def say_many(self, said: Sequence[tuple[Session, str]], *, sampling: Sampling | None = None) -> list[Answer]:
+        """One turn of several sessions, decoded together in one batch.
+
+        Raises:
+            ConversationError: one session twice.
+        """
+        if len({id(session) for session, _ in said}) < len(said):
+            raise ConversationError("One session is asked twice in one batch.", hint="Ask one turn after the other.")
+        begun = [session.begin(text, sampling) for session, text in said]
+        answers = self._answerer.finish_together(begun)
+        for (session, _), each, answer in zip(said, begun, answers, strict=True):
+            session.end(each, answer)
+        return answers
+
+    def session(
+        self, *, system: str = "", tables: Sequence[str] | None = None, sampling: Sampling | None = None
+    ) -> Session:
+        """Begin a conversation whose attention cache is kept between turns."""
+        return Session(self._answerer, system=system, tables=tables, sampling=sampling)
+
+    def recall(self, prompt: Prompt, *, tables: Sequence[str] | None = None) -> Receipt:
+        """What an answer would rest on, without answering."""
+        return self._answerer.receipt(self._answerer.recall([messages_of(prompt)], tables)[0], 0)
+
+    def logits(self, prompt: Prompt, *, tables: Sequence[str] | None = None, steps: int = 1) -> Tensor:
+        """Logits [S, V] float32 of the first greedy steps, corrections applied: for proofs that two engines are equal.
+
+        S is `steps`, or fewer where the answer ends before.
+        """
+        out: list[Tensor] = []
+        for logits in self._trace(prompt, tables, lambda step: int(out[step].argmax())):
+            out.append(logits)
+            if len(out) == steps or int(logits.argmax()) in self.text.stop_ids:
+                break
+        return torch.stack(out)
+
+    def forced_logits(self, prompt: Prompt, answer: str, *, tables: Sequence[str] | None = None) -> Tensor:
+        """Logits [A, V] float32 at each step of a given answer, stop token last, with its tokens fed."""
+        tokens = self.text.answer_ids(answer)
+        steps = self._trace(prompt, tables, tokens.__getitem__)
+        return torch.stack([logits for logits, _ in zip(steps, tokens, strict=False)])
+
+    def close(self) -> None:
+        """Release the files of the memory."""
+        self.memory.store.close()
+        self.memory.derived.close()
+
+    def _trace(self, prompt: Prompt, tables: Sequence[str] | None, choose: Callable[[int], int]) -> Iterator[Tensor]:
+        """Corrected logits [V] step by step; `choose(step)` gives the token that is fed next."""
+        messages = messages_of(prompt)
+        ids = self.text.prompt_ids(messages)
+        self._answerer.check_room(ids)
+        cursor = self.memory.cursor(self._answerer.recall([messages], tables)[0])
+        cache = self.model.new_cache()
+        logits = prefill(self.model, ids, cache, cursor)
+        for step in range(self.model.context_length - len(ids)):
+            yield corrected_logits(logits, cursor)
+            token = choose(step)
+            if cursor is not None:
+                cursor.advance(token)
+            logits = forward(self.model, torch.tensor([[token]], device=self.model.device), cache, [cursor])[0]

@@ -1,0 +1,113 @@
+"""A conversation: its messages, and an attention cache that is kept between turns.
+
+The cache is a function of the conversation's tokens and of nothing else. A turn that a correction touched is cut from
+the cache when it ends, and its tokens are read again, uncorrected, with the next turn. So a lesson that is taught or
+forgotten while a conversation runs takes effect at the next question and leaves no trace in any cache
+(docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import final
+
+from everlearn.engine.answering import Answerer, Begun
+from everlearn.engine.stream import Stream
+from everlearn.errors import ConversationError
+from everlearn.records import Answer, Message, Sampling, Turn
+from everlearn.store.ids import new_id
+from everlearn.text.clean import MAX_MESSAGE_CHARACTERS, checked
+
+
+@final
+class Session:
+    """A conversation with an engine. One thread at a time.
+
+    Args:
+        answerer: who answers.
+        system: system message, or "".
+        tables: look-up tables to ask; None = all; () = none. May be changed between turns.
+        sampling: for turns that name none.
+    """
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        *,
+        system: str = "",
+        tables: Sequence[str] | None = None,
+        sampling: Sampling | None = None,
+    ) -> None:
+        self.id = new_id()
+        self.tables = tables
+        self.messages: list[Message] = []
+        if system:
+            text = checked(system, what="The system message", limit=MAX_MESSAGE_CHARACTERS, error=ConversationError)
+            self.messages.append(Message("system", text))
+        self.last: Answer | None = None
+        self.last_turn = ""
+        self._answerer = answerer
+        self._open = False
+        self._sampling = sampling or Sampling()
+        self._cache = answerer.model.new_cache()
+        self._ids: list[int] = []  # tokens that the cache holds
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens that the cache holds."""
+        return len(self._ids)
+
+    def say(self, text: str, *, sampling: Sampling | None = None) -> Answer:
+        """Say something and get the whole answer."""
+        return self.stream(text, sampling=sampling).answer
+
+    def stream(self, text: str, *, sampling: Sampling | None = None) -> Stream:
+        """Say something and get the answer piece by piece. The turn counts once the stream has ended or was closed."""
+        begun = self.begin(text, sampling)
+        return self._answerer.streamed(begun, lambda answer: self.end(begun, answer))
+
+    def undo(self) -> bool:
+        """Take back the last turn; False where there is none."""
+        if not any(m.role == "assistant" for m in self.messages):
+            return False
+        del self.messages[-2:]
+        self.last, self.last_turn = None, ""
+        return True
+
+    def begin(self, text: str, sampling: Sampling | None = None) -> Begun:
+        """Read the user's next message; `end` has to follow."""
+        if self._open:
+            raise ConversationError("The answer before is still running.", hint="Read it to its end, or close it.")
+        content = checked(text, what="The message", limit=MAX_MESSAGE_CHARACTERS, error=ConversationError)
+        talk = [*self.messages, Message("user", content)]
+        previous = next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+        recall = self._answerer.memory.recall([(content, previous)], self.tables)[0]
+        cached, self._ids = self._ids, []  # if reading fails half-way the cache counts as empty
+        if not cached:
+            self._cache = self._answerer.model.new_cache()
+        begun = self._answerer.begin(talk, recall, sampling or self._sampling, cache=self._cache, cached=cached)
+        self.messages, self._open = talk, True
+        return begun
+
+    def end(self, begun: Begun, answer: Answer) -> None:
+        """Take the answer into the conversation and keep the turn in the store."""
+        self._open = False
+        self._keep(begun)
+        question = self.messages[-1].content
+        self.messages.append(Message("assistant", answer.text))
+        self.last, self.last_turn = answer, new_id()
+        turn = Turn(self.last_turn, self.id, question, answer.text, answer.receipt, datetime.now(UTC))
+        self._answerer.memory.store.add_turn(turn)
+
+    def _keep(self, begun: Begun) -> None:
+        """Keep of the cache what is a function of the tokens alone."""
+        row = begun.row
+        if row.broken:
+            self._ids = []
+            return
+        self._cache = row.cache
+        self._ids = (begun.prompt_ids + row.tokens)[: self._cache.lengths[0]]
+        if row.cursor is not None:
+            self._ids = self._ids[: len(begun.prompt_ids) - 1]
+            self._cache.crop(len(self._ids))

@@ -1,0 +1,1 @@
+"""Changing what the engine knows: teach, forget, feedback, checkpoints."""

@@ -1,0 +1,68 @@
+"""Corrections in the background: missing values are computed once teaching has paused."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import final
+
+from everlearn.errors import EverlearnError
+from everlearn.memory.memory import Memory
+
+_log = logging.getLogger(__name__)
+_QUIET_S = 0.25
+
+
+@final
+class BackgroundCorrections:
+    """One thread that computes corrections of newly taught lessons, a lesson at a time, once teaching has paused.
+
+    Nothing waits for it: a question that comes first computes what it needs itself.
+
+    Args:
+        memory: whose lessons.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._ids: list[str] = []
+        self._lock = threading.Lock()
+
+    def add(self, ids: list[str]) -> None:
+        """These lessons were taught."""
+        with self._lock:
+            self._ids += ids
+            self._wake.set()
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._run, name="everlearn-corrections", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the lesson at hand."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            while self._wake.wait(_QUIET_S) and not self._stop.is_set():
+                self._wake.clear()  # still being taught
+            try:
+                self._compute()
+            except EverlearnError as cause:
+                # The same error meets the question that needs the value, and its asker; here it is only noted.
+                _log.warning("corrections were not computed in the background: %s", cause)
+
+    def _compute(self) -> None:
+        with self._lock:
+            ids, self._ids = self._ids, []
+        for lesson, settings in self._memory.warm(ids):
+            if self._stop.is_set():
+                return
+            self._memory.corrections.get(lesson, settings)

@@ -1,0 +1,118 @@
+"""Checkpoints: all tables and lessons, with their history, in one file that is written whole or not at all.
+
+JSON lines: the first names the form, the tables and the number of lessons; then one line for each lesson; the last
+holds the sha256 of all before it. Vectors and corrections are not in it: they are derived again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from everlearn.corpus.lesson_fields import STORE_FIELDS, lesson_of, row_of
+from everlearn.errors import FileFormatError, InputError, StoreFullError, StoreReadOnlyError
+from everlearn.records import Lesson, TableSettings
+from everlearn.store.port import LessonQuery, LessonStore
+
+FORM = 1
+_NAME = "everlearn_checkpoint"
+
+
+def save(store: LessonStore, path: Path, *, model: str) -> Path:
+    """Write a checkpoint; an existing file is replaced only once the new one is complete.
+
+    Args:
+        store: what to write.
+        path: the file; its folder is made where it is missing.
+        model: name of the base model, for the reader's information.
+
+    Raises:
+        StoreFullError, StoreReadOnlyError: the file cannot be written; an older one is left as it was.
+    """
+    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            digest = hashlib.sha256()
+            for line in _lines(store, model):
+                digest.update(line)
+                file.write(line)
+            file.write(_line({"sha256": digest.hexdigest()}))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as cause:
+        with suppress(OSError):  # where the folder itself cannot be used, there is no part to remove
+            part.unlink(missing_ok=True)
+        kind = StoreReadOnlyError if isinstance(cause, PermissionError) else StoreFullError
+        raise kind(f"The checkpoint {path} cannot be written: {cause}.", hint="Choose another place.") from cause
+    return path
+
+
+def read(path: Path) -> tuple[dict[str, TableSettings], list[Lesson]]:
+    """Read a checkpoint and check every byte of it.
+
+    Raises:
+        FileFormatError: no checkpoint, damaged, cut short, or of a newer form.
+    """
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as cause:
+        raise FileFormatError(f"The checkpoint {path} cannot be read: {cause}.", hint="Is the path right?") from cause
+    head = _parsed(lines[0], path) if lines else {}
+    if _NAME not in head:
+        raise FileFormatError(f"{path} is no checkpoint.", hint="`save_checkpoint` writes one.")
+    if head[_NAME] > FORM:
+        raise FileFormatError(f"{path} has form {head[_NAME]}, newer than {FORM}.", hint="Update everlearn.")
+    wanted = _parsed(lines[-1], path).get("sha256")
+    if wanted != hashlib.sha256(b"".join(lines[:-1])).hexdigest():
+        raise FileFormatError(f"{path} is damaged or cut short: its sha256 does not fit.", hint="Use another copy.")
+    tables = {name: _settings(values) for name, values in head["tables"].items()}
+    return tables, [_lesson(_parsed(line, path), path) for line in lines[1:-1]]
+
+
+def _lines(store: LessonStore, model: str) -> Iterator[bytes]:
+    lessons = store.lessons(LessonQuery(limit=sys.maxsize))
+    tables = {info.name: dataclasses.asdict(info.settings) for info in store.tables()}
+    saved_at = datetime.now(UTC).isoformat()
+    yield _line({_NAME: FORM, "model": model, "saved_at": saved_at, "tables": tables, "lessons": len(lessons)})
+    for lesson in lessons:
+        yield _line(row_of(lesson))
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, ensure_ascii=False) + "\n").encode()
+
+
+def _parsed(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except ValueError as cause:
+        raise FileFormatError(f"{path} is no checkpoint, or damaged: {cause}.", hint="Use another copy.") from cause
+    if not isinstance(values, dict):
+        raise FileFormatError(f"{path} is no checkpoint.", hint="`save_checkpoint` writes one.")
+    return values
+
+
+def _settings(values: dict[str, Any]) -> TableSettings:
+    return TableSettings(**{**values, "blocks": tuple(values["blocks"])})
+
+
+def _lesson(row: dict[str, Any], path: Path) -> Lesson:
+    try:
+        kept = {name: row[name] for name in STORE_FIELDS}
+        kept["taught_at"] = datetime.fromisoformat(kept["taught_at"])
+        return dataclasses.replace(lesson_of(row, table=None), **kept)
+    except (KeyError, ValueError, InputError) as cause:
+        raise FileFormatError(
+            f"{path} holds a lesson that cannot be read: {cause}", hint="Use another copy."
+        ) from cause

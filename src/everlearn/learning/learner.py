@@ -1,0 +1,166 @@
+"""The Learner changes what the engine knows."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import final
+
+from everlearn.engine.engine import Engine
+from everlearn.errors import LessonError
+from everlearn.learning import checkpoint
+from everlearn.learning.background import BackgroundCorrections
+from everlearn.learning.teach import prepared, teach
+from everlearn.records import Feedback, Forgotten, Lesson, OnConflict, Sampling, Taught
+from everlearn.store.port import ImportProgress
+
+Progress = Callable[[int, int], None]
+
+
+@final
+class Learner:
+    """Teaches, corrects and un-teaches an engine.
+
+    Args:
+        engine: whose memory is changed.
+        background: compute corrections in a thread after teaching; otherwise the first question that needs one does.
+    """
+
+    def __init__(self, engine: Engine, *, background: bool = True) -> None:
+        self.engine = engine
+        self._background = BackgroundCorrections(engine.memory) if background else None
+        atexit.register(self.close)
+
+    def teach(self, lesson: Lesson, *, on_conflict: OnConflict = "supersede") -> Taught:
+        """Learn one lesson. It is on disk, and the next question of any process knows it, when this returns.
+
+        Args:
+            lesson: prompt and answer, and what else is known of them.
+            on_conflict: "supersede" replaces active lessons that answer the same question otherwise (they stay in
+                history); "reject" raises.
+
+        Raises:
+            LessonError: the lesson cannot be learned; the message says why.
+            TableNotFoundError: its table does not exist.
+            ConflictError: it contradicts an active lesson, and `on_conflict` is "reject".
+            StoreError: the state folder cannot be written; nothing was learned.
+        """
+        return self._commit([prepared(lesson, self.engine.text)], on_conflict, None)[0]
+
+    def teach_many(
+        self,
+        lessons: Iterable[Lesson],
+        *,
+        on_conflict: OnConflict = "supersede",
+        batch_size: int = 256,
+        progress: Progress | None = None,
+        imported: ImportProgress | None = None,
+    ) -> list[Taught]:
+        """Learn many lessons in their order, `batch_size` of them in one durable transaction.
+
+        Args:
+            lessons: any number; they are read as they are needed.
+            on_conflict: as for `teach`.
+            batch_size: lessons committed together.
+            progress: called after each batch with (taught, all), all being 0 where the number is not known.
+            imported: the file they come from; `imported.lines` counts up from what it says, by one for each lesson.
+
+        Raises:
+            LessonError, TableNotFoundError, ConflictError, StoreError: as for `teach`; earlier batches stay learned.
+        """
+        total = len(lessons) if isinstance(lessons, Sequence) else 0
+        outcomes: list[Taught] = []
+        for batch in _batches(lessons, batch_size):
+            ready = [prepared(lesson, self.engine.text) for lesson in batch]
+            done = len(outcomes) + len(ready)
+            mark = imported and ImportProgress(imported.digest, imported.table, imported.lines + done)
+            outcomes += self._commit(ready, on_conflict, mark)
+            if progress is not None:
+                progress(done, total)
+        return outcomes
+
+    def forget(self, ids: str | Iterable[str]) -> Forgotten:
+        """Un-learn lessons: rows, vectors, corrections and kept turns that rest on them are removed, not hidden.
+
+        Afterwards every answer equals, bit for bit, that of a system which was never taught them; what they had
+        superseded speaks again.
+
+        Raises:
+            LessonNotFoundError: an id is unknown; nothing was removed.
+        """
+        gone = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
+        memory = self.engine.memory
+        with memory.lock:
+            turns = sum(memory.store.turns_resting_on(i) for i in gone)
+            restored = memory.store.forget(gone)
+            derived = memory.derived.delete(gone)
+            memory.corrections.drop(gone)
+            memory.refresh()
+        return Forgotten(tuple(gone), tuple(restored), turns, derived)
+
+    def learn_from_feedback(self, feedback: Feedback) -> Taught | None:
+        """Learn from what a user says of an answer; None where there is nothing to learn.
+
+        Raises:
+            LessonError: the verdict is "wrong" without a correction.
+        """
+        if feedback.verdict == "right":
+            return None
+        if not feedback.correction.strip():
+            raise LessonError(
+                "The feedback says wrong, but not what is right.", hint="Give the right answer as correction."
+            )
+        source = f"feedback on turn {feedback.turn}" if feedback.turn else "feedback"
+        lesson = Lesson(feedback.prompt, feedback.correction, feedback.table, source=source, author=feedback.author)
+        return self.teach(lesson)
+
+    def generate(self, prompt: str, *, max_new_tokens: int = 256, temperature: float = 0.0) -> str:
+        """Answer with everything that was learned; the text alone."""
+        sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature)
+        return self.engine.answer(prompt, sampling=sampling).text
+
+    def warm(self, *, progress: Progress | None = None) -> int:
+        """Compute all missing corrections now; returns how many. Without it the first question that needs one does."""
+        todo = self.engine.memory.warm()
+        for done, (lesson, settings) in enumerate(todo, 1):
+            self.engine.memory.corrections.get(lesson, settings)
+            if progress is not None:
+                progress(done, len(todo))
+        return len(todo)
+
+    def save_checkpoint(self, path: str | Path) -> Path:
+        """Write all tables and lessons, with their history, to one file; atomically."""
+        return checkpoint.save(self.engine.memory.store, Path(path), model=self.engine.name)
+
+    def load_checkpoint(self, path: str | Path) -> int:
+        """Make a checkpoint the whole state: what was taught since is gone. Returns the number of lessons.
+
+        Raises:
+            FileFormatError: no checkpoint, damaged, or of a newer version; nothing was changed.
+        """
+        tables, lessons = checkpoint.read(Path(path))
+        memory = self.engine.memory
+        with memory.lock:
+            memory.store.replace_all(lessons, tables)
+            memory.refresh()
+        return len(lessons)
+
+    def close(self) -> None:
+        """Stop the background thread. The engine stays open."""
+        atexit.unregister(self.close)
+        if self._background is not None:
+            self._background.close()
+
+    def _commit(self, lessons: Sequence[Lesson], on_conflict: OnConflict, mark: ImportProgress | None) -> list[Taught]:
+        outcomes = teach(self.engine.memory, lessons, on_conflict=on_conflict, imported=mark)
+        if self._background is not None:
+            self._background.add([o.lesson.id for o in outcomes if not o.known])
+        return outcomes
+
+
+def _batches(lessons: Iterable[Lesson], size: int) -> Iterator[list[Lesson]]:
+    rest = iter(lessons)
+    while batch := list(islice(rest, size)):
+        yield batch

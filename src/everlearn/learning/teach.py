@@ -1,0 +1,143 @@
+"""Teaching: Lesson -> checks -> key -> conflict check -> durable commit -> visible row."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everlearn.errors import ConflictError, LessonError, StoreBusyError
+from everlearn.memory.gate import Gate
+from everlearn.memory.key import Key
+from everlearn.memory.memory import Memory
+from everlearn.memory.table import LookupTable
+from everlearn.records import Lesson, OnConflict, Taught
+from everlearn.store.ids import new_id
+from everlearn.store.port import ImportProgress, StaleError
+from everlearn.text.chat import ChatText
+from everlearn.text.clean import MAX_ANSWER_CHARACTERS, MAX_PROMPT_CHARACTERS, checked, same_words
+
+_ATTEMPTS = 20
+
+
+def prepared(lesson: Lesson, text: ChatText) -> Lesson:
+    """A lesson with clean text, or the reason why it cannot be learned.
+
+    Raises:
+        LessonError: empty, too long, not spellable, importance out of range, valid_to before valid_from.
+    """
+    prompt = checked(lesson.prompt, what="The prompt", limit=MAX_PROMPT_CHARACTERS, error=LessonError)
+    answer = checked(lesson.answer, what="The answer", limit=MAX_ANSWER_CHARACTERS, error=LessonError)
+    text.answer_ids(answer)
+    if not 0.0 <= lesson.importance <= 1.0:
+        raise LessonError(f"importance is {lesson.importance}, wanted 0 to 1.", hint="0.5 is the usual value.")
+    if lesson.valid_from and lesson.valid_to and lesson.valid_to <= lesson.valid_from:
+        raise LessonError(f"valid_to {lesson.valid_to} is not after valid_from {lesson.valid_from}.", hint="Swap them?")
+    for field in ("table", "domain", "source", "author", "tenant"):
+        checked(getattr(lesson, field) or "-", what=f"The {field}", limit=1_000, error=LessonError)
+    return dataclasses.replace(lesson, prompt=prompt, answer=answer)
+
+
+def teach(
+    memory: Memory,
+    lessons: Sequence[Lesson],
+    *,
+    on_conflict: OnConflict = "supersede",
+    imported: ImportProgress | None = None,
+) -> list[Taught]:
+    """Commit prepared lessons in one durable transaction, and make them visible.
+
+    A lesson whose question is asked by an active entry of the same table, with another answer, supersedes that entry. A
+    lesson that is active already, word for word, is left as it is.
+
+    Raises:
+        ConflictError: `on_conflict` is "reject" and a lesson contradicts an active one; nothing is written.
+        StoreBusyError: other processes kept changing the store.
+    """
+    vectors = memory.keys.vectors([le.prompt for le in lessons])
+    for _ in range(_ATTEMPTS):
+        with memory.lock:
+            seq = memory.refresh()
+            plan = _Plan(memory, on_conflict)
+            for lesson, vector in zip(lessons, vectors, strict=True):
+                plan.add(lesson, vector)
+            try:
+                memory.store.teach(plan.committed(), plan.superseded, expected_seq=seq, progress=imported)
+            except StaleError:
+                continue  # another process taught in between: what is a conflict has to be decided again
+            memory.refresh(plan.vectors)
+            return plan.outcomes()
+    raise StoreBusyError(
+        f"Other processes changed the store {_ATTEMPTS} times while {len(lessons)} lessons were taught.",
+        hint="Nothing was written; try again.",
+    )
+
+
+@final
+class _Plan:
+    """What teaching a batch will write. Lessons of the batch see those before them."""
+
+    def __init__(self, memory: Memory, on_conflict: OnConflict) -> None:
+        self._memory = memory
+        self._on_conflict = on_conflict
+        self._now = datetime.now(UTC)
+        self._new: dict[str, Lesson] = {}
+        self._scratch: dict[str, LookupTable] = {}
+        self._outcomes: list[tuple[str, tuple[str, ...]] | Lesson] = []
+        self.superseded: dict[str, str] = {}  # stored lesson -> new lesson
+        self.vectors: dict[str, NDArray[np.float32]] = {}
+
+    def add(self, lesson: Lesson, vector: NDArray[np.float32]) -> None:
+        rivals = self._same_question(lesson, vector)
+        words = same_words(lesson.prompt)
+        known = next((r for r in rivals if r.answer == lesson.answer and same_words(r.prompt) == words), None)
+        others = [r for r in rivals if r.answer != lesson.answer]
+        if known is not None and not others:
+            self._outcomes.append(known)
+            return
+        if others and self._on_conflict == "reject":
+            raise ConflictError(
+                f"{lesson.prompt!r} is answered by lesson {others[0].id} with {others[0].answer!r} already.",
+                hint="Teach with on_conflict='supersede' to replace it, or forget that lesson first.",
+            )
+        self._write(lesson, vector, [*others, *([known] if known else [])])
+
+    def committed(self) -> list[Lesson]:
+        """The new lessons, complete."""
+        return list(self._new.values())
+
+    def outcomes(self) -> list[Taught]:
+        """One for each lesson that was added."""
+        return [
+            Taught(o, known=True) if isinstance(o, Lesson) else Taught(self._new[o[0]], o[1]) for o in self._outcomes
+        ]
+
+    def _same_question(self, lesson: Lesson, vector: NDArray[np.float32]) -> list[Lesson]:
+        key = Key(vector, self._memory.keys.signature(lesson.prompt))
+        stored = [
+            i for i in self._memory.table(lesson.table).same_question(lesson.prompt, key) if i not in self.superseded
+        ]
+        found = self._memory.store.lessons_by_id(stored)
+        scratch = self._scratch.get(lesson.table)
+        fresh = scratch.same_question(lesson.prompt, key) if scratch is not None else []
+        return [found[i] for i in stored if i in found] + [self._new[i] for i in fresh]
+
+    def _write(self, lesson: Lesson, vector: NDArray[np.float32], replaced: Sequence[Lesson]) -> None:
+        made = dataclasses.replace(lesson, id=new_id(), taught_at=self._now, status="active", superseded_by="")
+        for old in replaced:
+            if old.id in self._new:
+                self._new[old.id] = dataclasses.replace(old, status="superseded", superseded_by=made.id)
+                self._scratch[old.table].remove(old.id)
+            else:
+                self.superseded[old.id] = made.id
+        self._new[made.id] = made
+        self.vectors[made.id] = vector
+        if made.table not in self._scratch:
+            table = self._memory.table(made.table)
+            self._scratch[made.table] = LookupTable(made.table, table.settings, self._memory.keys, Gate.packaged())
+        self._scratch[made.table].add([made.id], [made.prompt], vector[None])
+        self._outcomes.append((made.id, tuple(r.id for r in replaced)))
