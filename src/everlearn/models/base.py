@@ -1,0 +1,252 @@
+"""One small face over any transformers causal language model."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from everlearn.errors import ConversationError, CorruptWeightsError, ModelNotFoundError, WeightsError
+from everlearn.models.blocks import find_blocks, hidden_of, text_config
+from everlearn.models.cache import KeyValueCache
+from everlearn.models.integrity import check_safetensors
+from everlearn.models.placement import choose_device, choose_dtype
+from everlearn.models.silence import no_progress_bars
+from everlearn.models.sources import ModelFiles
+
+_ALIGNMENT = 64  # bytes; what torch itself gives to every tensor it makes
+_UNLIMITED = 2**31 - 1  # context length of models whose positions have no end
+
+
+@final
+class BaseModel:
+    """A frozen causal language model: reads tokens, returns the logits of the last one.
+
+    Attributes:
+        name: as the user calls it.
+        digest: sha256 hex that identifies the weights.
+        module: the transformers model.
+        blocks: decoder blocks; each returns hidden states [B, T, D], or a tuple that starts with them.
+        lock: to be held by whoever hangs hooks into blocks, until they are off again.
+    """
+
+    def __init__(self, module: nn.Module, *, name: str, digest: str) -> None:
+        self.name = name
+        self.digest = digest
+        self.module = module.eval().requires_grad_(False)
+        self.blocks = find_blocks(module)
+        self.lock = threading.RLock()
+        self._config = text_config(module)
+        self._arguments = frozenset(inspect.signature(module.forward).parameters)
+        _refuse_other_caches(module)
+        self._probe()
+
+    @classmethod
+    def from_folder(cls, files: ModelFiles, *, device: str = "auto", dtype: str = "auto") -> BaseModel:
+        """Loads the safetensors of a folder. Nothing in it is executed and no pickle is read.
+
+        Args:
+            files: where the weights lie.
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+            dtype: "auto" (bfloat16 where the device has it natively, else float32), "float32", "bfloat16" or "float16".
+
+        Raises:
+            SettingsError: the device or number format is not to be had here.
+            CorruptWeightsError: a file is damaged or incomplete.
+            ModelNotFoundError: not a kind of model that everlearn can correct.
+            WeightsError: not enough room on the device.
+        """
+        where = choose_device(device)
+        module = _load(files, choose_dtype(dtype, where))
+        try:
+            module.to(where)
+        except torch.OutOfMemoryError as error:
+            raise WeightsError(
+                f"{files.name} does not fit on {where}.", hint="Use device cpu or a smaller model."
+            ) from error
+        if where.type == "cpu":
+            _align(module)
+        return cls(module, name=files.name, digest=files.digest)
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of decoder blocks, L."""
+        return len(self.blocks)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the residual stream, D."""
+        return int(self._config.hidden_size)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, V."""
+        return int(self._config.vocab_size)
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens that prompt and answer may have together."""
+        return int(getattr(self._config, "max_position_embeddings", None) or _UNLIMITED)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.module.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights."""
+        return next(self.module.parameters()).dtype
+
+    def new_cache(self) -> KeyValueCache:
+        """Returns an empty cache; it takes on as many rows as the first ids have."""
+        return KeyValueCache()
+
+    @torch.inference_mode()
+    def forward(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
+        """Reads tokens after those of the cache, which grows by them.
+
+        Args:
+            ids: [B, T] long, token ids; rows are those of the cache.
+            cache: what was read before.
+
+        Returns:
+            [B, V] float32, logits of the last position.
+
+        Raises:
+            ConversationError: more tokens than the context holds, or an id outside the vocabulary.
+        """
+        self._check(ids, cache)
+        rows, count = ids.shape
+        output = self.module(input_ids=ids.to(self.device), **self._arguments_for(cache, count))
+        cache.grow(rows, count)
+        logits: Tensor = output.logits[:, -1]
+        return logits.float()
+
+    def _arguments_for(self, cache: KeyValueCache, count: int) -> dict[str, Any]:
+        """Returns what the module needs besides ids. Without padding there is no mask, as in a plain call."""
+        arguments: dict[str, Any] = {"past_key_values": cache.keys_and_values, "use_cache": True}
+        mask = cache.mask(count, self.device)
+        if mask is not None:
+            arguments["attention_mask"] = mask
+        if "position_ids" in self._arguments:
+            arguments["position_ids"] = cache.positions(count, self.device)
+        if "logits_to_keep" in self._arguments:
+            arguments["logits_to_keep"] = 1
+        return arguments
+
+    def _check(self, ids: Tensor, cache: KeyValueCache) -> None:
+        assert ids.ndim == 2 and ids.numel() > 0, f"ids must be [B, T] with at least one token, not {tuple(ids.shape)}"
+        if (needed := cache.width + ids.shape[1]) > self.context_length:
+            raise ConversationError(
+                f"{needed:,} tokens do not fit into the context of {self.name}, which holds {self.context_length:,}.",
+                hint="Shorten the prompt, start a new session, or ask for fewer new tokens.",
+            )
+        lowest, highest = (int(bound) for bound in torch.aminmax(ids))
+        if lowest < 0 or highest >= self.vocab_size:
+            wrong = lowest if lowest < 0 else highest
+            raise ConversationError(
+                f"token id {wrong} is outside the vocabulary of {self.name} (0..{self.vocab_size - 1}).",
+                hint="The tokenizer must belong to this model.",
+            )
+
+    def _probe(self) -> None:
+        """Reads one token, to see that the blocks were found and that their caches are keys and values."""
+        widths: list[int] = []
+        hooks = [
+            b.register_forward_hook(lambda _m, _i, out: widths.append(hidden_of(out).shape[-1])) for b in self.blocks
+        ]
+        cache = self.new_cache()
+        try:
+            self.forward(torch.zeros(1, 1, dtype=torch.long), cache)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        layers = [layer for layer in cache.keys_and_values.layers if layer.is_initialized]
+        if (
+            widths != [self.hidden_size] * self.num_blocks
+            or not layers
+            or any(la.get_seq_length() != 1 for la in layers)
+        ):
+            raise _unsupported(self.module)
+
+
+def _load(files: ModelFiles, dtype: torch.dtype) -> nn.Module:
+    hint = mending_hint(files)
+    for path in sorted(files.folder.glob("*.safetensors")):
+        check_safetensors(path, hint=hint)
+    try:
+        with no_progress_bars():
+            module, report = AutoModelForCausalLM.from_pretrained(
+                files.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+    except SafetensorError as error:
+        raise CorruptWeightsError(f"The safetensors in {files.folder} cannot be read: {error}.", hint=hint) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelNotFoundError(f"{files.folder} cannot be loaded as a language model: {error}", hint=hint) from error
+    refuse_gaps(report, files.folder, hint)
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def _align(module: nn.Module) -> None:
+    """Copies weights that were mapped from a file at an odd address.
+
+    Matrix products round differently there, so the same weights would give other bits in another file or in memory.
+    """
+    for parameter in module.parameters():
+        if parameter.data_ptr() % _ALIGNMENT:
+            parameter.data = parameter.data.clone()
+
+
+def mending_hint(files: ModelFiles) -> str:
+    """Returns how to mend a damaged folder, as a sentence for a message."""
+    if (files.folder / "manifest.json").exists():
+        return f"Delete the folder {files.folder}; it is fetched again at the next start."
+    return "Copy the model into that folder again."
+
+
+def refuse_gaps(report: dict[str, Any], folder: Path, hint: str) -> None:
+    """Refuses weights that transformers would have filled with random numbers.
+
+    Args:
+        report: transformers' loading report.
+        folder: where the weights lie.
+        hint: how to mend it, for the message.
+
+    Raises:
+        CorruptWeightsError: weights are missing or have another shape than the configuration says.
+    """
+    for what in ("missing_keys", "mismatched_keys"):
+        if gaps := sorted(str(key) for key in report.get(what, ())):
+            kind = what.removesuffix("_keys")
+            raise CorruptWeightsError(
+                f"{folder} is incomplete: {len(gaps)} {kind} weights, such as {gaps[0]}.", hint=hint
+            )
+
+
+def _refuse_other_caches(module: nn.Module) -> None:
+    """Refuses blocks whose memory of the past is more than keys and values, before a forward pass meets them."""
+    config = text_config(module)
+    stateful = getattr(module, "_is_stateful", False) or not hasattr(config, "num_attention_heads")
+    if stateful or not all(_is_attention(layer) for layer in DynamicCache(config=config).layers):
+        raise _unsupported(module)
+
+
+def _is_attention(layer: object) -> bool:
+    # Exact types: hybrid layers inherit from these. A dummy layer belongs to a block that borrows its keys.
+    return type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) or type(layer).__name__ == "DummyLayer"
+
+
+def _unsupported(module: nn.Module) -> ModelNotFoundError:
+    return ModelNotFoundError(
+        f"{type(module).__name__} keeps more than keys and values; this version needs attention in every block.",
+        hint="Choose a decoder-only text model such as the Llama, Qwen, Gemma, GPT-2, GPT-NeoX, OPT or Phi families.",
+    )
