@@ -1,0 +1,296 @@
+"""The store without files: slow and obvious, the truth in tests, and enough for an engine that is thrown away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import final
+
+from everlearn.records import DEFAULT_TABLE, Lesson, LessonStatus, TableInfo, TableSettings, Turn
+from everlearn.store import rules
+from everlearn.store.port import Change, ImportProgress, LessonQuery, StaleError
+
+
+@final
+class InMemoryLessonStore:
+    """A `LessonStore` in dictionaries; everything is gone when the process ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._lessons: dict[str, Lesson] = {}
+        self._tables: dict[str, TableSettings] = {DEFAULT_TABLE: TableSettings()}
+        self._turns: dict[str, Turn] = {}
+        self._imports: dict[tuple[str, str], int] = {}
+        self._changes: list[Change] = []
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def seq(self) -> int:
+        """Number of the newest change."""
+        return len(self._changes)
+
+    def changes(self, since: int) -> list[Change]:
+        """All changes after number `since`, oldest first."""
+        with self._lock:
+            return self._changes[since:]
+
+    def teach(
+        self,
+        lessons: Sequence[Lesson],
+        superseded: Mapping[str, str],
+        *,
+        expected_seq: int | None = None,
+        progress: ImportProgress | None = None,
+    ) -> int:
+        """Keep new lessons, all or none; see the port.
+
+        Raises:
+            StaleError: the store moved on since `expected_seq`, or a lesson to replace is replaced already.
+            TableNotFoundError: a lesson's table is not there.
+            LessonNotFoundError: a lesson to replace is not there.
+            LessonError: a text cannot be stored.
+        """
+        rules.check_lessons(lessons, superseded)
+        with self._lock:
+            if expected_seq is not None and self.seq() != expected_seq:
+                raise StaleError(f"the store moved on from change {expected_seq}")
+            self._require_tables(lesson.table for lesson in lessons)
+            self._require_tables([progress.table] if progress else [])
+            for old in superseded:
+                if self.lesson(old).status != "active":
+                    raise StaleError(f"lesson {old} is superseded already")
+            self._add(lessons)
+            for old, new in superseded.items():
+                self._lessons[old] = replace(self._lessons[old], status="superseded", superseded_by=new)
+                self._record("superseded", self._lessons[old])
+            if progress is not None:
+                self._imports[progress.digest, progress.table] = progress.lines
+            return self.seq()
+
+    def forget(self, ids: Iterable[str]) -> list[str]:
+        """Remove lessons and the turns that rest on them; returns the ids that became active again.
+
+        Raises:
+            LessonNotFoundError: an id is unknown; nothing is removed.
+        """
+        with self._lock:
+            gone = [self.lesson(lesson_id) for lesson_id in dict.fromkeys(ids)]
+            before = dict(self._lessons)
+            for lesson in gone:
+                self._remove(lesson.id)
+            for lesson in gone:
+                self._record("forgotten", lesson)
+            moved = [lesson for lesson in self._lessons.values() if lesson != before[lesson.id]]
+            restored = [lesson for lesson in moved if lesson.status == "active"]
+            for lesson in moved:
+                if lesson.status == "superseded":
+                    self._record("superseded", lesson)
+            for lesson in restored:
+                self._record("restored", lesson)
+            return [lesson.id for lesson in restored]
+
+    def lesson(self, lesson_id: str) -> Lesson:
+        """One lesson, or LessonNotFoundError."""
+        if lesson_id not in self._lessons:
+            raise rules.lesson_not_found(lesson_id)
+        return self._lessons[lesson_id]
+
+    def lessons(self, query: LessonQuery) -> list[Lesson]:
+        """Lessons that match, oldest first."""
+        assert query.limit >= 0, "a negative limit"
+        assert query.offset >= 0, "a negative offset"
+        return self._matching(query)[query.offset : query.offset + query.limit]
+
+    def lessons_by_id(self, ids: Sequence[str]) -> dict[str, Lesson]:
+        """Those of `ids` that exist, by id."""
+        with self._lock:
+            return {lesson_id: self._lessons[lesson_id] for lesson_id in ids if lesson_id in self._lessons}
+
+    def count(self, query: LessonQuery) -> int:
+        """How many lessons match, limit and offset ignored."""
+        return len(self._matching(query))
+
+    def history(self, lesson_id: str) -> list[Lesson]:
+        """The chain that a lesson belongs to, oldest first, or LessonNotFoundError."""
+        with self._lock:
+            newer = [self.lesson(lesson_id)]
+            while newer[-1].superseded_by:
+                newer.append(self._lessons[newer[-1].superseded_by])
+            members = {lesson.id for lesson in newer}
+            older = [lesson_id]
+            while older:
+                newest = older.pop()
+                older.extend(lesson.id for lesson in self._lessons.values() if lesson.superseded_by == newest)
+                members.add(newest)
+            return [lesson for lesson in self._lessons.values() if lesson.id in members]
+
+    def resolve(self, prefix: str) -> str:
+        """The one lesson id that starts with `prefix`, or LessonNotFoundError."""
+        with self._lock:
+            return rules.the_one(prefix, [lesson_id for lesson_id in self._lessons if lesson_id.startswith(prefix)])
+
+    def tables(self) -> list[TableInfo]:
+        """All tables by name."""
+        with self._lock:
+            return [
+                TableInfo(name, settings, self._held(name, "active"), self._held(name, "superseded"))
+                for name, settings in sorted(self._tables.items())
+            ]
+
+    def table(self, name: str) -> TableSettings:
+        """Settings of a table, or TableNotFoundError."""
+        self._require_tables([name])
+        return self._tables[name]
+
+    def put_table(self, name: str, settings: TableSettings) -> None:
+        """Create a table or change its settings."""
+        with self._lock:
+            self._tables[name] = settings
+            self._record_table(name)
+
+    def delete_table(self, name: str) -> list[str]:
+        """Remove a table and forget all its lessons; returns their ids, or TableNotFoundError."""
+        with self._lock:
+            self._require_tables([name])
+            ids = [lesson.id for lesson in self._lessons.values() if lesson.table == name]
+            self.forget(ids)
+            del self._tables[name]
+            self._imports = {key: lines for key, lines in self._imports.items() if key[1] != name}
+            self._record_table(name)
+            return ids
+
+    def add_turn(self, turn: Turn) -> None:
+        """Keep a turn; left out where a lesson that it rests on was forgotten meanwhile."""
+        with self._lock:
+            forgotten = {change.lesson_id for change in self._changes if change.kind == "forgotten"}
+            for lesson_id in rules.spoken_by(turn):
+                if lesson_id not in self._lessons:
+                    if lesson_id in forgotten:
+                        return
+                    raise rules.lesson_not_found(lesson_id)
+            assert turn.id not in self._turns, "two turns with the same id"
+            self._turns[turn.id] = turn
+
+    def turn(self, turn_id: str) -> Turn:
+        """A kept turn, or NotFoundError."""
+        if turn_id not in self._turns:
+            raise rules.turn_not_found(turn_id)
+        return self._turns[turn_id]
+
+    def turns(self, session: str) -> list[Turn]:
+        """Turns of a session, oldest first."""
+        with self._lock:
+            return [turn for turn in self._turns.values() if turn.session == session]
+
+    def turns_resting_on(self, lesson_id: str) -> int:
+        """How many kept turns have this lesson as one that spoke."""
+        with self._lock:
+            return sum(lesson_id in rules.spoken_by(turn) for turn in self._turns.values())
+
+    def import_progress(self, digest: str, table: str) -> int:
+        """How many lines of the file with this digest are in the table already."""
+        return self._imports.get((digest, table), 0)
+
+    def replace_all(self, lessons: Sequence[Lesson], tables: Mapping[str, TableSettings]) -> None:
+        """Make this the whole state of lessons and tables; turns and import records are cleared.
+
+        Raises:
+            TableNotFoundError: a lesson's table is not among them; nothing is changed.
+            LessonError: a text cannot be stored.
+        """
+        rules.check_lessons(lessons, {})
+        with self._lock:
+            for name in sorted({lesson.table for lesson in lessons}):
+                if name not in tables:
+                    raise rules.table_not_found(name, tables)
+            for lesson in self._lessons.values():
+                self._record("forgotten", lesson)
+            for name in sorted({*self._tables, *tables}):
+                self._record_table(name)
+            self._lessons, self._turns, self._imports, self._tables = {}, {}, {}, dict(tables)
+            self._add(lessons)
+
+    def stored_bytes(self) -> int:
+        """Nothing is on disk."""
+        return 0
+
+    def _matching(self, query: LessonQuery) -> list[Lesson]:
+        with self._lock:
+            return [lesson for lesson in self._lessons.values() if _matches(lesson, query)]
+
+    def _held(self, table: str, status: LessonStatus) -> int:
+        return self.count(LessonQuery(table=table, status=status))
+
+    def _require_tables(self, names: Iterable[str]) -> None:
+        for name in sorted(set(names)):
+            if name not in self._tables:
+                raise rules.table_not_found(name, self._tables)
+
+    def _add(self, lessons: Sequence[Lesson]) -> None:
+        for lesson in lessons:
+            assert lesson.id not in self._lessons, "two lessons with the same id"
+            self._lessons[lesson.id] = lesson
+        for lesson in lessons:
+            self._record("taught", lesson)
+        for lesson in lessons:
+            if lesson.status == "superseded":
+                self._record("superseded", lesson)
+
+    def _remove(self, lesson_id: str) -> None:
+        heir = self._lessons.pop(lesson_id).superseded_by
+        status: LessonStatus = "superseded" if heir else "active"
+        for other in list(self._lessons.values()):
+            if other.superseded_by == lesson_id:
+                self._lessons[other.id] = replace(other, status=status, superseded_by=heir)
+        self._turns = {key: turn for key, turn in self._turns.items() if lesson_id not in rules.spoken_by(turn)}
+
+    def _record(self, kind: str, lesson: Lesson) -> None:
+        self._changes.append(Change(len(self._changes) + 1, kind, lesson.id, lesson.table))
+
+    def _record_table(self, name: str) -> None:
+        self._changes.append(Change(len(self._changes) + 1, "table", "", name))
+
+
+def _matches(lesson: Lesson, query: LessonQuery) -> bool:
+    return (
+        query.table in (None, lesson.table)
+        and query.status in (None, lesson.status)
+        and query.domain in (None, lesson.domain)
+        and (
+            query.text is None
+            or any(rules.contains_folded(t, query.text.casefold()) for t in (lesson.prompt, lesson.answer))
+        )
+    )
+
+
+@final
+class InMemoryDerivedStore:
+    """A `DerivedStore` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], bytes] = {}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def get(self, kind: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """Those of `ids` that are there, by id."""
+        return {wanted: self._values[kind, wanted] for wanted in ids if (kind, wanted) in self._values}
+
+    def put(self, kind: str, values: Mapping[str, bytes]) -> None:
+        """Keep values; replaces what was there."""
+        self._values.update({(kind, lesson_id): bytes(value) for lesson_id, value in values.items()})
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Remove everything of these lessons, of every kind; returns the number of rows."""
+        unwanted = set(ids)
+        keys = [key for key in self._values if key[1] in unwanted]
+        for key in keys:
+            del self._values[key]
+        return len(keys)
+
+    def stored_bytes(self) -> int:
+        """Nothing is on disk."""
+        return 0

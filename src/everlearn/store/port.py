@@ -1,0 +1,220 @@
+"""The port of the store: what must survive, and what may be derived again.
+
+Two kinds of state live in one folder. Lessons, tables, turns and imports are acknowledged: a method that writes them
+returns only when they are on disk. Vectors and corrections are derived from lessons; losing them costs time, nothing
+else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from everlearn.records import Lesson, LessonStatus, TableInfo, TableSettings, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that happened to a lesson or a table; `seq` rises by commit order over all processes.
+
+    `kind` is "taught", "superseded", "restored", "forgotten" (lesson_id set) or "table" (settings changed, or the table
+    was created or deleted; lesson_id empty).
+    """
+
+    seq: int
+    kind: str
+    lesson_id: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class LessonQuery:
+    """Which lessons to list: all that is set must hold. `text` is searched in prompt and answer, ignoring case."""
+
+    table: str | None = None
+    status: LessonStatus | None = None
+    text: str | None = None
+    domain: str | None = None
+    limit: int = 100
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    """How far the import of one file came: `lines` lines of the file with this digest went into `table`."""
+
+    digest: str
+    table: str
+    lines: int
+
+
+class StaleError(Exception):
+    """Another process changed the store since `expected_seq` was read: look again, then decide again. Internal."""
+
+
+class LessonStore(Protocol):
+    """Durable state. Every writing method is one transaction; safe with several threads and several processes."""
+
+    def close(self) -> None:
+        """Release the files."""
+        ...
+
+    def seq(self) -> int:
+        """Number of the newest change; cheap enough to be asked before every question."""
+        ...
+
+    def changes(self, since: int) -> list[Change]:
+        """All changes after number `since`, oldest first."""
+        ...
+
+    def teach(
+        self,
+        lessons: Sequence[Lesson],
+        superseded: Mapping[str, str],
+        *,
+        expected_seq: int | None = None,
+        progress: ImportProgress | None = None,
+    ) -> int:
+        """Commit new lessons, durably and all or none.
+
+        Args:
+            lessons: complete, each with id, taught_at and status ("active", or "superseded" with superseded_by where a
+                later lesson of the same batch replaces it).
+            superseded: id of an already stored lesson -> id of the new lesson that replaces it.
+            expected_seq: when given, and another writer has moved on since, raise StaleError and write nothing.
+            progress: recorded in the same transaction.
+
+        Returns:
+            The number of the newest change.
+        """
+        ...
+
+    def forget(self, ids: Iterable[str]) -> list[str]:
+        """Remove lessons from disk, not merely hide them, together with the turns that rest on them.
+
+        What a forgotten lesson had superseded is linked to the forgotten lesson's own successor, or becomes active
+        again.
+
+        Returns:
+            Ids of lessons that became active again.
+
+        Raises:
+            LessonNotFoundError: an id is unknown; nothing is removed.
+        """
+        ...
+
+    def lesson(self, lesson_id: str) -> Lesson:
+        """One lesson.
+
+        Raises:
+            LessonNotFoundError: no lesson has this id.
+        """
+        ...
+
+    def lessons(self, query: LessonQuery) -> list[Lesson]:
+        """Lessons that match, oldest first."""
+        ...
+
+    def lessons_by_id(self, ids: Sequence[str]) -> dict[str, Lesson]:
+        """Those of `ids` that exist, by id; any number of ids."""
+        ...
+
+    def count(self, query: LessonQuery) -> int:
+        """How many lessons match, limit and offset ignored."""
+        ...
+
+    def history(self, lesson_id: str) -> list[Lesson]:
+        """The chain that a lesson belongs to: all it superseded, itself, all that superseded it; oldest first."""
+        ...
+
+    def resolve(self, prefix: str) -> str:
+        """The one lesson id that starts with `prefix` (at least 4 characters).
+
+        Raises:
+            LessonNotFoundError: none or several do.
+        """
+        ...
+
+    def tables(self) -> list[TableInfo]:
+        """All tables by name. A new store has the table "default"."""
+        ...
+
+    def table(self, name: str) -> TableSettings:
+        """Settings of a table.
+
+        Raises:
+            TableNotFoundError: no such table; the hint names the nearest.
+        """
+        ...
+
+    def put_table(self, name: str, settings: TableSettings) -> None:
+        """Create a table or change its settings."""
+        ...
+
+    def delete_table(self, name: str) -> list[str]:
+        """Remove a table and forget all its lessons. Returns their ids.
+
+        Raises:
+            TableNotFoundError: no such table.
+        """
+        ...
+
+    def add_turn(self, turn: Turn) -> None:
+        """Keep a turn."""
+        ...
+
+    def turn(self, turn_id: str) -> Turn:
+        """A kept turn.
+
+        Raises:
+            NotFoundError: no turn has this id.
+        """
+        ...
+
+    def turns(self, session: str) -> list[Turn]:
+        """Turns of a session, oldest first."""
+        ...
+
+    def turns_resting_on(self, lesson_id: str) -> int:
+        """How many kept turns have this lesson as the one that spoke."""
+        ...
+
+    def import_progress(self, digest: str, table: str) -> int:
+        """How many lines of the file with this digest are in the table already; 0 when never seen."""
+        ...
+
+    def replace_all(self, lessons: Sequence[Lesson], tables: Mapping[str, TableSettings]) -> None:
+        """Make this the whole state of lessons and tables, in one transaction, as when a checkpoint is loaded.
+
+        Turns and import records are cleared. Every lesson that was there counts as forgotten, every new one as taught.
+        """
+        ...
+
+    def stored_bytes(self) -> int:
+        """Bytes of the durable files on disk."""
+        ...
+
+
+class DerivedStore(Protocol):
+    """Cache of what can be computed again: bytes under (kind, lesson id). Damage is mended by starting empty."""
+
+    def close(self) -> None:
+        """Release the files."""
+        ...
+
+    def get(self, kind: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """Those of `ids` that are there, by id. `kind` names what, and from which model or encoder."""
+        ...
+
+    def put(self, kind: str, values: Mapping[str, bytes]) -> None:
+        """Keep values; replaces what was there."""
+        ...
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Remove everything of these lessons, of every kind; returns the number of rows."""
+        ...
+
+    def stored_bytes(self) -> int:
+        """Bytes of the derived files on disk."""
+        ...

@@ -1,0 +1,104 @@
+"""Records to rows and back, exactly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from everlearn.records import Lesson, Recalled, Receipt, TableSettings, Turn
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(moment: datetime | None) -> int | None:
+    """Microseconds since 1970 in UTC."""
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(count: int | None) -> datetime | None:
+    """The time that many microseconds after 1970, in UTC."""
+    return None if count is None else _EPOCH + count * _MICROSECOND
+
+
+def lesson_row(lesson: Lesson) -> dict[str, Any]:
+    """A complete lesson as a row of `lessons`."""
+    return {
+        "id": lesson.id,
+        "prompt": lesson.prompt,
+        "answer": lesson.answer,
+        "table_name": lesson.table,
+        "domain": lesson.domain,
+        "importance": lesson.importance,
+        "source": lesson.source,
+        "author": lesson.author,
+        "tenant": lesson.tenant,
+        "taught_at": micros(lesson.taught_at),
+        "valid_from": micros(lesson.valid_from),
+        "valid_to": micros(lesson.valid_to),
+        "status": lesson.status,
+        "superseded_by": lesson.superseded_by or None,
+    }
+
+
+def lesson_of(row: Row[Any]) -> Lesson:
+    """A row of `lessons` as a lesson."""
+    return Lesson(
+        prompt=row.prompt,
+        answer=row.answer,
+        table=row.table_name,
+        domain=row.domain,
+        importance=row.importance,
+        source=row.source,
+        author=row.author,
+        tenant=row.tenant,
+        id=row.id,
+        taught_at=moment(row.taught_at),
+        valid_from=moment(row.valid_from),
+        valid_to=moment(row.valid_to),
+        status=row.status,
+        superseded_by=row.superseded_by or "",
+    )
+
+
+def settings_row(name: str, settings: TableSettings) -> dict[str, Any]:
+    """A look-up table as a row of `lookup_tables`."""
+    return {**asdict(settings), "name": name, "blocks": json.dumps(settings.blocks)}
+
+
+def settings_of(row: Row[Any]) -> TableSettings:
+    """A row of `lookup_tables` as settings."""
+    return TableSettings(
+        threshold=row.threshold, residual=row.residual, blocks=tuple(json.loads(row.blocks)), sparsity=row.sparsity
+    )
+
+
+def turn_row(turn: Turn) -> dict[str, Any]:
+    """A turn as a row of `turns`."""
+    body = {"prompt": turn.prompt, "answer": turn.answer, "receipt": asdict(turn.receipt)}
+    return {
+        "id": turn.id,
+        "session": turn.session,
+        "created_at": micros(turn.created_at),
+        "body": json.dumps(body),
+    }
+
+
+def turn_of(row: Row[Any]) -> Turn:
+    """A row of `turns` as a turn."""
+    body = json.loads(row.body)
+    fields = body["receipt"]
+    fields["tables"] = tuple(fields["tables"])
+    fields["recalled"] = tuple(Recalled(**recalled) for recalled in fields["recalled"])
+    return Turn(
+        id=row.id,
+        session=row.session,
+        prompt=body["prompt"],
+        answer=body["answer"],
+        receipt=Receipt(**fields),
+        created_at=_EPOCH + row.created_at * _MICROSECOND,
+    )

@@ -1,0 +1,85 @@
+"""The tables of `lessons.db` as they are today. How a file gets here from an older form: `migrations/versions/`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+
+lookup_tables = Table(
+    "lookup_tables",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("threshold", Float, nullable=False),
+    Column("residual", Float, nullable=False),
+    Column("blocks", Text, nullable=False),  # JSON list of integers
+    Column("sparsity", Float, nullable=False),
+)
+
+# n is the order of teaching. Times are microseconds since 1970 in UTC: exact, and compared as numbers.
+lessons = Table(
+    "lessons",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("prompt", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("table_name", Text, ForeignKey("lookup_tables.name"), nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("importance", Float, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("taught_at", Integer, nullable=False),
+    Column("valid_from", Integer),
+    Column("valid_to", Integer),
+    Column("status", Text, nullable=False),
+    Column("superseded_by", Text, ForeignKey("lessons.id", deferrable=True, initially="DEFERRED")),
+    sqlite_autoincrement=True,
+)
+Index("lessons_table_status", lessons.c.table_name, lessons.c.status)
+Index("lessons_superseded_by", lessons.c.superseded_by)
+
+# Append-only, read by every process to see what the others did. It holds ids and names of tables, no text of a lesson.
+changes = Table(
+    "changes",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("lesson_id", Text, nullable=False),
+    Column("table_name", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("changes_lesson", changes.c.lesson_id)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("session", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("body", Text, nullable=False),  # JSON: prompt, answer, receipt
+    sqlite_autoincrement=True,
+)
+Index("turns_session", turns.c.session)
+
+# Which lessons a turn's answer rests on: with them it goes.
+turn_lessons = Table(
+    "turn_lessons",
+    metadata,
+    Column("turn_id", Text, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    Column("lesson_id", Text, ForeignKey("lessons.id"), primary_key=True),
+)
+Index("turn_lessons_lesson", turn_lessons.c.lesson_id)
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("table_name", Text, ForeignKey("lookup_tables.name", ondelete="CASCADE"), primary_key=True),
+    Column("lines", Integer, nullable=False),
+)
+
+# Work that was put off, to be done by whoever writes or closes next ("scrub": deleted bytes are still in the files).
+upkeep = Table("upkeep", metadata, Column("task", Text, primary_key=True))
