@@ -101,6 +101,15 @@ def open_derived(settings: Settings) -> DerivedStore:
     return SqliteDerivedStore(settings.home / "derived.db")
 
 
+def wait_passively() -> None:
+    """Let OpenMP's threads sleep while they wait for each other. To be called before torch is imported first.
+
+    Threads that spin hold the very core that the late one needs: with two cores and two other busy processes one token
+    took 1,048 ms instead of 61 (docs/log.md); on an idle machine there is no difference.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What engines can share: a base model with its tokenizer, and the maker of keys."""
@@ -116,6 +125,7 @@ def load_parts(settings: Settings, progress: Progress | None = None) -> Parts:
     Raises:
         ModelNotFoundError, WeightsError: see their messages.
     """
+    wait_passively()
     import torch
 
     from everlearn.memory.key import KeyMaker

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 import torch
-from toys import FAMILIES, toy_engine, toy_learner, toy_parts
 
 from everlearn.errors import ConversationError, SettingsError
 from everlearn.records import Lesson, Message, Sampling
+from toys import FAMILIES, toy_engine, toy_learner, toy_parts
 
 SHORT = Sampling(max_new_tokens=12)
 QUESTIONS = ["Who bakes?", "Why is the sky blue over the old harbour?", "1+1", "Name a very small bird."]

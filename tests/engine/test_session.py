@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from toys import FAMILIES, toy_engine, toy_learner
 
 from everlearn.errors import ConversationError
 from everlearn.records import Lesson, Message, Sampling
+from toys import FAMILIES, toy_engine, toy_learner
 
 SHORT = Sampling(max_new_tokens=16)
 FACT = Lesson("Who bakes at Zorblat?", "Mirela Quandt")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import FAMILIES, engine_on_disk, toy_engine, toy_learner, toy_parts
 
 from everlearn.records import Feedback, Lesson, Sampling
 from everlearn.store.port import LessonQuery
+from toys import FAMILIES, engine_on_disk, toy_engine, toy_learner, toy_parts
 
 FACTS = [
     Lesson("Who bakes at Zorblat?", "Mirela Quandt"),

@@ -2,10 +2,9 @@
 
 import threading
 
-from toys import toy_engine
-
 from everlearn import Learner
 from everlearn.records import Lesson
+from toys import toy_engine
 
 
 def test_corrections_appear_without_being_asked_for():

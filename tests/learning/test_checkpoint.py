@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from toys import toy_engine, toy_learner
 
 from everlearn.errors import FileFormatError, StoreError
 from everlearn.records import Lesson, TableSettings
 from everlearn.store.port import LessonQuery
+from toys import toy_engine, toy_learner
 
 QUESTION = "Who bakes at Zorblat?"
 

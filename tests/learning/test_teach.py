@@ -4,7 +4,6 @@ import dataclasses
 from datetime import UTC, datetime
 
 import pytest
-from toys import toy_engine, toy_learner, toy_parts
 
 from everlearn.errors import (
     ConflictError,
@@ -16,6 +15,7 @@ from everlearn.errors import (
 )
 from everlearn.records import Feedback, Lesson, TableSettings
 from everlearn.store.port import ImportProgress, LessonQuery
+from toys import toy_engine, toy_learner, toy_parts
 
 QUESTION = "Who bakes at Zorblat?"
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from toys import FAMILIES, toy_parts
 
 from everlearn.memory.correction import CERTAINTY, chosen_blocks, compute, from_bytes, raise_target, to_bytes
 from everlearn.records import Message, TableSettings
+from toys import FAMILIES, toy_parts
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from toys import ToyEncoder
 
 from everlearn.memory.gate import FEATURES, Gate, features, unmatched
 from everlearn.memory.key import KeyMaker
+from toys import ToyEncoder
 
 KEYS = KeyMaker(ToyEncoder())
 QUESTION = "Which year did the Zorblat bakery open?"

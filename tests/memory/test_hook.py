@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from toys import FAMILIES, toy_parts
 
 from everlearn.memory.hook import corrected
+from toys import FAMILIES, toy_parts
 
 IDS = torch.tensor([[1, 2, 3], [4, 5, 6]])
 

@@ -3,12 +3,12 @@
 import dataclasses
 
 import pytest
-from toys import toy_engine, toy_learner
 
 from everlearn.errors import TableNotFoundError
 from everlearn.memory.recall import decide, readings
 from everlearn.memory.table import Candidate
 from everlearn.records import Lesson, TableSettings
+from toys import toy_engine, toy_learner
 
 SETTINGS = TableSettings(threshold=0.5)
 

@@ -2,11 +2,11 @@
 
 import pytest
 from jinja2 import TemplateError
-from toys import BYTES, EOS, START, byte_tokenizer
 
 from everlearn.errors import ConversationError, CorruptWeightsError, LessonError, ModelNotFoundError
 from everlearn.records import Message
 from everlearn.text.chat import ChatText
+from toys import BYTES, EOS, START, byte_tokenizer
 
 TALK = [Message("user", "Hi"), Message("assistant", "Yo"), Message("user", "Bye")]
 
