@@ -1,0 +1,83 @@
+"""Reports of measurements for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from everlearn.cli.screen import grid, one_line, stretched, text
+
+if TYPE_CHECKING:
+    from everlearn.evaluation.editing import EditingReport
+    from everlearn.evaluation.latency import LatencyReport, TeachSpeed
+
+MOST_FAILURES = 8
+NOTHING = "–"
+
+
+def editing_view(report: EditingReport) -> RenderableType:
+    """Shares with their intervals, times, and some of the answers that were wrong."""
+    table = grid("", ">share", ">95 %", ">questions", ">right entry", ">wrong", ">none")
+    kinds = (("reliability", "taught"), ("generality", "rephrase"), ("locality", "locality"))
+    for name, kind in kinds:
+        interval, counts = report.intervals.get(name), report.recall.get(kind)
+        table.add_row(
+            name,
+            _share(getattr(report, name)),
+            f"{interval.low:.3f}–{interval.high:.3f}" if interval else NOTHING,
+            f"{report.questions.get(kind, 0):,}",
+            *((f"{counts.right:,}", f"{counts.wrong:,}", f"{counts.none:,}") if counts else (NOTHING,) * 3),
+        )
+    line = (
+        f"{report.protocol} · {report.model} · {report.edits:,} edits, {report.sampled:,} scored · "
+        f"{_ms(report.teach_ms)} to teach one, {_ms(report.added_ms)} added to a question"
+    )
+    return Group(table, Text(line, "dim"), *([_failures(report)] if report.failures else []))
+
+
+def teach_view(report: TeachSpeed) -> RenderableType:
+    """How fast pairs are taught."""
+    table = grid("", ">pairs", ">time")
+    table.add_row("one by one, median", f"{report.singles:,}", _ms(report.teach_ms))
+    table.add_row("one by one, 95th percentile", "", _ms(report.teach_ms_p95))
+    table.add_row("in one call", f"{report.bulk:,}", f"{report.bulk_seconds:.2f} s")
+    return table
+
+
+def latency_view(report: LatencyReport) -> RenderableType:
+    """What a table adds, by its size."""
+    table = grid(">entries", ">bare", ">added, unrelated", ">added, known")
+    for cost in report.sizes:
+        table.add_row(
+            f"{cost.entries:,}",
+            _ms(cost.bare_ms),
+            f"{cost.added_ms_unrelated:+.1f} ms",
+            _ms(cost.added_ms_hits, sign="+"),
+        )
+    ratios = (
+        f"time per token with {report.entries:,} entries against none: "
+        f"unrelated {_ratio(report.token_ratio_unrelated)}, known {_ratio(report.token_ratio_hits)}"
+    )
+    return Group(table, Text(ratios, "dim"))
+
+
+def _failures(report: EditingReport) -> RenderableType:
+    table = grid("=", "asked", "~wanted", "~given", title="Some that were wrong or changed")
+    for failure in report.failures[:MOST_FAILURES]:
+        kind = f"{failure['kind']}, {failure['recalled']}"
+        table.add_row(kind, *(text(one_line(str(failure[name]))) for name in ("question", "wanted", "given")))
+    return stretched(table, 0, 3, 2, 2)
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _ms(value: float | None, sign: str = "") -> str:
+    return NOTHING if value is None else f"{value:{sign}.1f} ms"
+
+
+def _ratio(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"

@@ -1,0 +1,87 @@
+"""What an answer rests on, as a person and as a script reads it. Texts come from the store: a receipt copies none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from everlearn.cli.screen import document, one_line, table_of, text
+from everlearn.records import DEFAULT_TABLE, Answer, Lesson, Recalled, Receipt
+from everlearn.store.port import LessonStore
+
+_STYLES = {"spoke": "green", "outranked": "yellow", "below_threshold": "dim"}
+FORGOTTEN = "(forgotten)"
+
+
+def lessons_of(receipt: Receipt, store: LessonStore) -> dict[str, Lesson]:
+    """The lessons that a receipt names, by id; those forgotten since are missing."""
+    return store.lessons_by_id([recalled.lesson_id for recalled in receipt.recalled])
+
+
+def receipt_view(answer: Answer, lessons: Mapping[str, Lesson], shown: Mapping[str, str]) -> RenderableType:
+    """A receipt for a person.
+
+    Args:
+        answer: with its receipt.
+        lessons: by id.
+        shown: id -> the short form of it.
+    """
+    receipt = answer.receipt
+    if not receipt.recalled:
+        return Group(Text(_nothing(receipt), "dim"), cost_line(answer))
+    columns = ("=lesson", "=table", "question", "answer", ">cosine", ">proba-\nbility", "decision")
+    rows = [_row(recalled, lessons.get(recalled.lesson_id), shown) for recalled in receipt.recalled]
+    return Group(table_of(columns, rows, {"=table": DEFAULT_TABLE}), cost_line(answer))
+
+
+def cost_line(answer: Answer) -> Text:
+    """What an answer cost, on one line."""
+    usage, receipt = answer.usage, answer.receipt
+    parts = [
+        f"{receipt.model}",
+        f"recall {receipt.recall_ms:.1f} ms",
+        f"{usage.prompt_tokens} tokens read in {usage.prefill_ms:.0f} ms"
+        + (f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""),
+        f"{usage.completion_tokens} written in {usage.decode_ms:.0f} ms ({tokens_per_second(answer):.1f}/s)",
+        f"{receipt.steps_corrected} corrected",
+    ]
+    return Text(" · ".join(parts), "dim")
+
+
+def tokens_per_second(answer: Answer) -> float:
+    """How fast the answer was written."""
+    return 1000 * answer.usage.completion_tokens / answer.usage.decode_ms if answer.usage.decode_ms else 0.0
+
+
+def answer_document(answer: Answer, lessons: Mapping[str, Lesson]) -> dict[str, object]:
+    """An answer with its receipt for a script; each recalled entry with its question and answer."""
+    receipt = document(answer.receipt)
+    receipt["recalled"] = [
+        document(recalled)
+        | {
+            "prompt": lessons[recalled.lesson_id].prompt if recalled.lesson_id in lessons else None,
+            "answer": lessons[recalled.lesson_id].answer if recalled.lesson_id in lessons else None,
+        }
+        for recalled in answer.receipt.recalled
+    ]
+    return document(answer) | {"receipt": receipt}
+
+
+def _row(recalled: Recalled, lesson: Lesson | None, shown: Mapping[str, str]) -> list[Text]:
+    return [
+        Text(shown.get(recalled.lesson_id, recalled.lesson_id), "cyan"),
+        text(recalled.table),
+        text(one_line(lesson.prompt) if lesson else FORGOTTEN),
+        text(one_line(lesson.answer) if lesson else FORGOTTEN),
+        Text(f"{recalled.score:.3f}"),
+        Text(f"{recalled.probability:.3f}"),
+        Text(recalled.decision.replace("_", " "), _STYLES[recalled.decision]),
+    ]
+
+
+def _nothing(receipt: Receipt) -> str:
+    if not receipt.tables:
+        return "The base model alone: no look-up table was asked."
+    return f"The base model alone: no lesson in {', '.join(receipt.tables)} is near the question."

@@ -1,0 +1,189 @@
+"""`everlearn tables`: named look-up tables and their settings. No model is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from everlearn.cli import options
+from everlearn.cli.forget import ask_first
+from everlearn.cli.opening import choice_of, open_derived, open_store
+from everlearn.cli.screen import document, show, show_json, show_rows, visible
+from everlearn.errors import ConflictError, SettingsError
+from everlearn.records import TableInfo, TableSettings
+from everlearn.store.port import LessonQuery
+
+app = typer.Typer(help="Create, list, change and delete look-up tables.", no_args_is_help=True)
+
+_NAME = re.compile(r"[^\W_][\w.-]{0,63}")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the look-up table.", show_default=False)]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold", metavar="NUMBER", help="Probability, 0 to 1, from which an entry may speak.", show_default=False
+    ),
+]
+Residual = Annotated[
+    float | None,
+    typer.Option(
+        "--residual",
+        metavar="NUMBER",
+        help="Strength of the corrections, 0 (off) to 1 (as learned).",
+        show_default=False,
+    ),
+]
+Blocks = Annotated[
+    str | None,
+    typer.Option(
+        "--blocks",
+        metavar="N,N|auto",
+        help="Transformer blocks that are corrected, -1 is the last; auto = chosen by the model's depth.",
+        show_default=False,
+    ),
+]
+Sparsity = Annotated[
+    float | None,
+    typer.Option(
+        "--sparsity", metavar="NUMBER", help="Share of a correction that is stored, above 0 to 1.", show_default=False
+    ),
+]
+
+
+@app.command("create")
+def create(
+    ctx: typer.Context,
+    name: Name,
+    threshold: Threshold = None,
+    residual: Residual = None,
+    blocks: Blocks = None,
+    sparsity: Sparsity = None,
+    json: options.Json = False,
+) -> None:
+    """Create an empty look-up table."""
+    if not _NAME.fullmatch(name):
+        raise SettingsError(
+            f"{name!r} cannot name a table.",
+            hint="Use letters, digits, '.', '-' and '_', at most 64, a letter or digit first.",
+        )
+    settings = changed(TableSettings(), threshold, residual, blocks, sparsity)
+    with open_store(choice_of(ctx)) as store:
+        if any(info.name == name for info in store.tables()):
+            raise ConflictError(
+                f"There is a table {name!r} already.", hint=f"Change it with: everlearn tables set {name}"
+            )
+        store.put_table(name, settings)
+    _say("created", name, settings, json=json)
+
+
+@app.command("list")
+def list_(ctx: typer.Context, json: options.Json = False) -> None:
+    """List all look-up tables with their settings and how many lessons they hold."""
+    with open_store(choice_of(ctx)) as store:
+        infos = store.tables()
+    if json:
+        show_json({"tables": [document(info) for info in infos]})
+        return
+    columns = ("=table", ">active", ">superseded", ">threshold", ">residual", "=blocks", ">sparsity")
+    show_rows(columns, (_row(info) for info in infos))
+
+
+@app.command("set")
+def set_(
+    ctx: typer.Context,
+    name: Name,
+    threshold: Threshold = None,
+    residual: Residual = None,
+    blocks: Blocks = None,
+    sparsity: Sparsity = None,
+    json: options.Json = False,
+) -> None:
+    """Change settings of a look-up table; what is not named stays."""
+    if (threshold, residual, blocks, sparsity) == (None, None, None, None):
+        raise typer.BadParameter("Wanted: --threshold, --residual, --blocks or --sparsity.")
+    with open_store(choice_of(ctx)) as store:
+        settings = changed(store.table(name), threshold, residual, blocks, sparsity)
+        store.put_table(name, settings)
+    _say("changed", name, settings, json=json)
+
+
+@app.command("delete")
+def delete(ctx: typer.Context, name: Name, yes: options.Yes = False, json: options.Json = False) -> None:
+    """Delete a look-up table and forget all its lessons."""
+    with open_store(choice_of(ctx)) as store, open_derived(choice_of(ctx)) as derived:
+        store.table(name)
+        if not yes:
+            count = store.count(LessonQuery(table=name))
+            ask_first(f"Delete the table {visible(name)} and forget its {count:,} lessons for good?")
+        ids = store.delete_table(name)
+        rows = derived.delete(ids)
+    if json:
+        show_json({"table": name, "forgotten": ids, "derived": rows})
+    else:
+        lost = f"  {len(ids):,} lessons and {rows:,} derived rows removed"
+        show(Text.assemble(("deleted ", "green"), visible(name), (lost, "dim")))
+
+
+def changed(
+    settings: TableSettings, threshold: float | None, residual: float | None, blocks: str | None, sparsity: float | None
+) -> TableSettings:
+    """Settings with those replaced that are given.
+
+    Raises:
+        SettingsError: a value is out of its range.
+    """
+    if threshold is not None:
+        settings = dataclasses.replace(settings, threshold=_within("threshold", threshold))
+    if residual is not None:
+        settings = dataclasses.replace(settings, residual=_within("residual", residual))
+    if sparsity is not None:
+        if sparsity == 0:
+            raise SettingsError(
+                "sparsity is 0, wanted above 0, at most 1.", hint="To store no correction use --residual 0."
+            )
+        settings = dataclasses.replace(settings, sparsity=_within("sparsity", sparsity))
+    return settings if blocks is None else dataclasses.replace(settings, blocks=_blocks(blocks))
+
+
+def _within(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise SettingsError(f"{name} is {value:g}, wanted 0 to 1.", hint=f"For example: --{name} 0.5")
+    return value
+
+
+def _blocks(value: str) -> tuple[int, ...]:
+    if value == "auto":
+        return ()
+    try:
+        blocks = tuple(int(part) for part in value.split(","))
+    except ValueError as cause:
+        raise SettingsError(
+            f"blocks is {value!r}, wanted whole numbers.", hint="For example: --blocks 26,28,-1"
+        ) from cause
+    if len(set(blocks)) < len(blocks):
+        raise SettingsError(f"blocks is {value!r}: one of them stands there twice.", hint="Name each block once.")
+    return blocks
+
+
+def _block_names(settings: TableSettings) -> str:
+    return ",".join(map(str, settings.blocks)) or "auto"
+
+
+def _row(info: TableInfo) -> tuple[str, ...]:
+    settings = info.settings
+    shares = (f"{settings.threshold:g}", f"{settings.residual:g}", _block_names(settings), f"{settings.sparsity:g}")
+    return (info.name, f"{info.active:,}", f"{info.superseded:,}", *shares)
+
+
+def _say(verb: str, name: str, settings: TableSettings, *, json: bool) -> None:
+    if json:
+        show_json({"name": name, "settings": document(settings)})
+        return
+    values = (
+        f"  threshold {settings.threshold:g}, residual {settings.residual:g}, "
+        f"blocks {_block_names(settings)}, sparsity {settings.sparsity:g}"
+    )
+    show(Text.assemble((f"{verb} ", "green"), visible(name), (values, "dim")))

@@ -1,0 +1,124 @@
+"""`everlearn teach`: one pair, or a file of lessons."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from everlearn.cli import options
+from everlearn.cli.lesson_ids import short_ids
+from everlearn.cli.opening import Choice, choice_of, open_learner
+from everlearn.cli.screen import one_line, show, show_json, visible
+from everlearn.cli.teach_file import FileImport, import_file
+from everlearn.errors import ConflictError
+from everlearn.records import DEFAULT_TABLE, Lesson, OnConflict, Taught
+
+SOURCE = "command line"
+REPLACE = "Replace it with --on-conflict supersede, or forget it: everlearn lessons forget ID"
+
+
+def teach(
+    ctx: typer.Context,
+    question: Annotated[str | None, typer.Argument(help="The question, in any words.", show_default=False)] = None,
+    answer: Annotated[str | None, typer.Argument(help="The exact answer wanted.", show_default=False)] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", metavar="FILE", help="Teach all lessons of a .jsonl, .json, .csv or .tsv file."),
+    ] = None,
+    table: options.LessonTable = None,
+    domain: Annotated[str | None, typer.Option("--domain", metavar="TEXT", help="Subject area.")] = None,
+    importance: Annotated[
+        float | None,
+        typer.Option(
+            "--importance", metavar="NUMBER", min=0.0, max=1.0, help="How much it matters to keep it; 0.5 if not given."
+        ),
+    ] = None,
+    source: Annotated[str | None, typer.Option("--source", metavar="TEXT", help="Where it comes from.")] = None,
+    author: Annotated[str | None, typer.Option("--author", metavar="TEXT", help="Who teaches it.")] = None,
+    on_conflict: options.OnConflictChoice = options.Conflict.SUPERSEDE,
+    dry_run: options.DryRun = False,
+    skip_bad: options.SkipBad = False,
+    again: options.Again = False,
+    json: options.Json = False,
+) -> None:
+    """Teach a question and its answer, or all lessons of a file.
+
+    The lesson is on disk when the command returns. In a file, a lesson without a table goes to "default"; --table puts
+    all of them into one.
+    """
+    conflict = on_conflict.chosen()
+    if file is not None:
+        single = {
+            "question": question,
+            "--domain": domain,
+            "--importance": importance,
+            "--source": source,
+            "--author": author,
+        }
+        _refuse(single, "goes with a single lesson; in a file each lesson has its own")
+        import_file(choice_of(ctx), FileImport(file, table, conflict, dry_run, skip_bad, again, json))
+        return
+    _refuse({"--dry-run": dry_run, "--skip-bad": skip_bad, "--again": again}, "goes with --file")
+    if question is None or answer is None:
+        raise typer.BadParameter("Wanted: a QUESTION and an ANSWER, or --file FILE.")
+    plain = Lesson(question, answer)
+    lesson = Lesson(
+        question,
+        answer,
+        table=table or DEFAULT_TABLE,
+        domain=domain or plain.domain,
+        importance=plain.importance if importance is None else importance,
+        source=source or SOURCE,
+        author=author or "",
+    )
+    teach_one(choice_of(ctx), lesson, conflict, json=json)
+
+
+def teach_one(choice: Choice, lesson: Lesson, on_conflict: OnConflict, *, json: bool) -> None:
+    """Teach a lesson, and say what became of it and what it replaced."""
+    with open_learner(choice) as learner:
+        begun = time.perf_counter()
+        try:
+            taught = learner.teach(lesson, on_conflict=on_conflict)
+        except ConflictError as error:
+            raise ConflictError(error.message, hint=REPLACE) from error
+        ms = (time.perf_counter() - begun) * 1000
+        store = learner.engine.memory.store
+        replaced = store.lessons_by_id(taught.superseded)
+        shown = short_ids(store, [taught.lesson.id, *replaced])
+    if json:
+        show_json(taught_document(taught) | {"ms": ms})
+    else:
+        show(taught_line(taught, shown, ms))
+        for old in replaced.values():
+            show(Text.assemble(("replaces ", "yellow"), (shown[old.id], "cyan"), f"  {one_line(old.answer)}"))
+
+
+def taught_line(taught: Taught, shown: dict[str, str], ms: float) -> Text:
+    """What became of a lesson, on one line."""
+    verb = ("known already ", "dim") if taught.known else ("learned ", "green")
+    where = f"  in {visible(taught.lesson.table)}, {ms:.0f} ms"
+    return Text.assemble(verb, (shown[taught.lesson.id], "cyan"), (where, "dim"))
+
+
+def taught_document(taught: Taught) -> dict[str, object]:
+    """The same for a script."""
+    lesson = taught.lesson
+    return {
+        "id": lesson.id,
+        "table": lesson.table,
+        "taught_at": lesson.taught_at,
+        "superseded": list(taught.superseded),
+        "known": taught.known,
+    }
+
+
+def _refuse(given: Mapping[str, object], why: str) -> None:
+    for name, value in given.items():
+        if value not in (None, False):
+            raise typer.BadParameter(f"{name} {why}.")

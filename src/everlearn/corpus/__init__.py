@@ -1,0 +1,1 @@
+"""Files of lessons: reading and writing them as streams."""
