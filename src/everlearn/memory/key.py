@@ -72,7 +72,7 @@ class KeyMaker:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._rarity = lru_cache(maxsize=100_000)(self._measure)
+        self.rarity = lru_cache(maxsize=100_000)(self._measure)
         self.width = encoder.width
         self.digest = encoder.digest
 
@@ -84,7 +84,7 @@ class KeyMaker:
 
     def signature(self, prompt: str) -> dict[str, float]:
         """Word -> rarity."""
-        return {word: self._rarity(word) for word in words(prompt)}
+        return {word: self.rarity(word) for word in words(prompt)}
 
     def key(self, prompt: str) -> Key:
         """The key of one prompt."""

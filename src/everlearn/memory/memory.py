@@ -105,7 +105,7 @@ class Memory:
             asked = [t for t in (self.table(n) for n in names) if len(t)]
             if not asked:
                 return [Recall(None, (), tuple(names), 0.0) for _ in queries]
-            texts = [readings(query, previous) for query, previous in queries]
+            texts = [readings(query, previous, self.keys.rarity) for query, previous in queries]
             flat = [text for several in texts for text in several]
             found = iter(
                 [self._candidates(asked, text, v) for text, v in zip(flat, self.keys.vectors(flat), strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from everlearn.memory.key import words
@@ -15,6 +15,7 @@ _POINTERS = frozenset(
 )
 _OPENINGS = ("and ", "what about ", "how about ", "or ")
 _FOLLOW_UP_WORDS = 12
+_RARE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,32 @@ class Recall:
     ms: float
 
 
-def readings(query: str, previous: str) -> list[str]:
-    """The texts under which a question is looked up: itself, and with the question before it where it leans on that."""
+def readings(query: str, previous: str, rarity: Callable[[str], float]) -> list[str]:
+    """The texts under which a question is looked up: itself, and with the subject of the question before if it leans on it.
+
+    Only the names and rare words of the question before are taken over. With all of it the earlier relation would come
+    along, and "and when was it founded?" after "who founded X?" would find the founder again.
+
+    Args:
+        query: what is asked now.
+        previous: the user's question before, or "".
+        rarity: of a folded word; names and numbers have about 1 and more.
+    """
     lean = len(words(query)) <= _FOLLOW_UP_WORDS and (
         query.casefold().startswith(_OPENINGS) or not _POINTERS.isdisjoint(words(query))
     )
-    return [query, f"{previous} {query}"] if previous and lean else [query]
+    subject = _subject(previous, rarity) if lean else []
+    return [query, f"{query} {' '.join(subject)}"] if subject else [query]
+
+
+def _subject(text: str, rarity: Callable[[str], float]) -> list[str]:
+    """Words that name what a question is about: capitalised inside a sentence, rare, or with a digit."""
+    spoken = [w.strip("?!.,;:\"'()") for w in text.split()]
+    return [
+        word
+        for n, word in enumerate(spoken)
+        if word and ((n > 0 and word[0].isupper()) or word[0].isdigit() or rarity(word.casefold()) >= _RARE)
+    ]
 
 
 def decide(candidates: Sequence[Candidate]) -> tuple[Candidate | None, tuple[Recalled, ...]]:

@@ -9,6 +9,7 @@ import time
 ID_LENGTH = 26
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80
+_STEP_BITS = 70  # ids of one millisecond lie far apart, so that a dozen characters tell them from each other
 
 
 class _Clock:
@@ -22,7 +23,7 @@ class _Clock:
         milliseconds = time.time_ns() // 1_000_000
         drawn = (milliseconds << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
         with self._lock:
-            self._newest = max(drawn, self._newest + 1)
+            self._newest = max(drawn, self._newest + 1 + secrets.randbits(_STEP_BITS))
             return self._newest
 
 
