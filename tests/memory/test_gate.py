@@ -50,3 +50,26 @@ def test_any_script_has_a_key(text):
     key = KEYS.key(text)
     assert np.isfinite(key.vector).all()
     assert all(0.0 < r < 20.0 for r in key.signature.values())
+
+
+def test_equal_words_are_certain_however_they_are_spelled():
+    gate = Gate.packaged()
+    assert gate.probability(KEYS.key(" which YEAR did the zorblat bakery open "), KEYS.key(QUESTION)) == 1.0
+
+
+def test_a_long_question_is_not_recalled_for_its_length():
+    """Seen on QAEdit with an unbounded sum: a long question was sure of a short one about another bird."""
+    gate = Gate.packaged()
+    long = KEYS.key("Which bird " + " ".join(f"strange{n}" for n in range(40)))
+    short = KEYS.key("Which is the smallest bird of the crow family?")
+    assert gate.probability(long, short) < 0.5
+    assert all(0.0 <= f <= 1.0 for f in features(long, short)[1:])
+
+
+def test_a_passage_and_its_longer_version_are_two_questions():
+    gate = Gate.packaged()
+    passage = "This is a passage about Orlin Vask, a botanist of Tarn."
+    longer = passage + " He collected mosses, kept bees, and wrote the great herbal of the northern islands."
+    assert gate.same_question(KEYS.key(passage), KEYS.key(passage.upper()))
+    assert not gate.same_question(KEYS.key(longer), KEYS.key(passage))
+    assert not gate.same_question(KEYS.key(passage), KEYS.key(longer))

@@ -75,8 +75,10 @@ def test_a_second_memory_over_the_same_store_sees_every_change(engine, learner, 
     assert other.recall(question).spoke.lesson_id == second.id
     learner.forget(second.id)
     assert other.recall(question).spoke.lesson_id == first.id
+    assert other.recall("Who at Zorblat bakes?").spoke.lesson_id == first.id
     engine.memory.store.put_table("default", TableSettings(threshold=1.0))
-    assert other.recall(question).spoke is None
+    assert other.recall("Who at Zorblat bakes?").spoke is None
+    assert other.recall(question).spoke.lesson_id == first.id  # at 1 only the taught words themselves
     engine.memory.store.delete_table("default")
     assert other.recall(question).recalled == ()
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from everlearn.errors import ConflictError, LessonError, StoreBusyError
 from everlearn.memory.gate import Gate
-from everlearn.memory.key import Key
 from everlearn.memory.memory import Memory
 from everlearn.memory.table import LookupTable
 from everlearn.records import Lesson, OnConflict, Taught
@@ -117,13 +116,11 @@ class _Plan:
         ]
 
     def _same_question(self, lesson: Lesson, vector: NDArray[np.float32]) -> list[Lesson]:
-        key = Key(vector, self._memory.keys.signature(lesson.prompt))
-        stored = [
-            i for i in self._memory.table(lesson.table).same_question(lesson.prompt, key) if i not in self.superseded
-        ]
+        key = self._memory.keys.key_of(lesson.prompt, vector)
+        stored = [i for i in self._memory.table(lesson.table).same_question(key) if i not in self.superseded]
         found = self._memory.store.lessons_by_id(stored)
         scratch = self._scratch.get(lesson.table)
-        fresh = scratch.same_question(lesson.prompt, key) if scratch is not None else []
+        fresh = scratch.same_question(key) if scratch is not None else []
         return [found[i] for i in stored if i in found] + [self._new[i] for i in fresh]
 
     def _write(self, lesson: Lesson, vector: NDArray[np.float32], replaced: Sequence[Lesson]) -> None:

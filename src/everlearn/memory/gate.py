@@ -8,6 +8,7 @@ that only one of them has, and whether their numbers agree, can to a good part.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from everlearn.memory.key import Key
 FEATURES = ("cosine", "numbers_agree", "only_in_query", "only_in_entry")
 _STEM = 5  # two words of at least this length that begin alike count as one: released ~ release
 _NUMBER = re.compile(r"\d")
+SAME_QUESTION = 0.95
+_MANY = 3.0  # summed rarity of about four words
 
 
 @final
@@ -47,9 +50,23 @@ class Gate:
         return cls(tuple(data["weights"]), data["bias"], data["version"])
 
     def probability(self, query: Key, entry: Key) -> float:
-        """Probability that `query` asks what `entry` was taught for."""
+        """Probability that `query` asks what `entry` was taught for; 1 where the words are the same."""
+        if query.words == entry.words:
+            return 1.0
         log_odds = float(np.dot(features(query, entry), self.weights)) + self.bias
         return 1.0 / (1.0 + float(np.exp(-log_odds)))
+
+    def same_question(self, query: Key, entry: Key) -> bool:
+        """Whether another answer to `query` would replace that of `entry`.
+
+        Stricter than recall by far, since a wrong yes would replace a lesson that is still true: the probability must
+        be near certain, and neither side may hold more than a few words of its own (a passage and its longer version
+        are two questions). Equal words are the same question always.
+        """
+        if self.probability(query, entry) < SAME_QUESTION:
+            return False
+        own = (unmatched(query.signature, entry.signature), unmatched(entry.signature, query.signature))
+        return max(own) <= _MANY
 
 
 def features(query: Key, entry: Key) -> NDArray[np.float64]:
@@ -58,8 +75,8 @@ def features(query: Key, entry: Key) -> NDArray[np.float64]:
         [
             float(query.vector @ entry.vector),
             float(_numbers(query.signature) == _numbers(entry.signature)),
-            unmatched(query.signature, entry.signature),
-            unmatched(entry.signature, query.signature),
+            _saturated(unmatched(query.signature, entry.signature)),
+            _saturated(unmatched(entry.signature, query.signature)),
         ]
     )
 
@@ -68,6 +85,11 @@ def unmatched(these: Mapping[str, float], other: Mapping[str, float]) -> float:
     """Summed rarity of `these` words that do not stand among the `other` words; 0 where all do."""
     stems = {word[:_STEM] for word in other if len(word) >= _STEM}
     return sum(r for w, r in these.items() if w not in other and not (len(w) >= _STEM and w[:_STEM] in stems))
+
+
+def _saturated(rarity: float) -> float:
+    """0..1: a few words more say something, many more say no more, or a long question would outweigh its meaning."""
+    return math.tanh(rarity / _MANY)
 
 
 def _numbers(signature: Mapping[str, float]) -> frozenset[str]:

@@ -13,6 +13,8 @@ from typing import Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from everlearn.text.clean import same_words
+
 # Chinese, Japanese and Korean characters stand for words of their own; elsewhere a run of letters or digits is a word.
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+")
 _FIRST_WORD_ID = 1996  # below it the encoder's vocabulary holds special tokens, single characters and punctuation
@@ -56,10 +58,12 @@ class Key:
     Attributes:
         vector: [K] float32, unit length.
         signature: word -> rarity, about 0 (the commonest) to 2 (long unknown names).
+        words: the prompt folded by `same_words`: equal for spellings of one question.
     """
 
     vector: NDArray[np.float32]
     signature: Mapping[str, float]
+    words: str
 
 
 @final
@@ -82,13 +86,13 @@ class KeyMaker:
             return np.zeros((0, self.width), np.float32)
         return self._encoder.encode(list(prompts))
 
-    def signature(self, prompt: str) -> dict[str, float]:
-        """Word -> rarity."""
-        return {word: self.rarity(word) for word in words(prompt)}
-
     def key(self, prompt: str) -> Key:
         """The key of one prompt."""
-        return Key(self.vectors([prompt])[0], self.signature(prompt))
+        return self.key_of(prompt, self.vectors([prompt])[0])
+
+    def key_of(self, prompt: str, vector: NDArray[np.float32]) -> Key:
+        """The key of a prompt whose embedding [K] is there already."""
+        return Key(vector, {word: self.rarity(word) for word in words(prompt)}, same_words(prompt))
 
     def _measure(self, word: str) -> float:
         """Rarity from the encoder's own vocabulary, which is sorted by frequency: no corpus statistics are needed."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from everlearn.errors import TableNotFoundError
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
-from everlearn.memory.key import Key, KeyMaker
+from everlearn.memory.key import KeyMaker
 from everlearn.memory.recall import Recall, decide, readings
 from everlearn.memory.table import Candidate, LookupTable
 from everlearn.memory.values import Corrections
@@ -139,7 +139,7 @@ class Memory:
         return sum(t.nbytes for t in self._tables.values())
 
     def _candidates(self, asked: Sequence[LookupTable], text: str, vector: NDArray[np.float32]) -> list[Candidate]:
-        key = Key(vector, self.keys.signature(text))
+        key = self.keys.key_of(text, vector)
         return [c for table in asked for c in table.candidates(key)]
 
     def _load(self, seq: int) -> None:

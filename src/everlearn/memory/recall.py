@@ -36,7 +36,7 @@ class Recall:
 
 
 def readings(query: str, previous: str, rarity: Callable[[str], float]) -> list[str]:
-    """The texts under which a question is looked up: itself, and with the subject of the question before if it leans on it.
+    """The texts under which a question is looked up: itself, and with the subject of the one before if it leans on it.
 
     Only the names and rare words of the question before are taken over. With all of it the earlier relation would come
     along, and "and when was it founded?" after "who founded X?" would find the founder again.

@@ -16,7 +16,6 @@ from everlearn.records import TableSettings
 from everlearn.text.clean import same_words
 
 CANDIDATES = 8
-SAME_QUESTION = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +92,16 @@ class LookupTable:
         """Entries nearest in meaning, judged by the gate, likeliest first."""
         found = []
         for lesson_id, score in self._index.search(query.vector, most):
-            entry = Key(self._index.vector(lesson_id), self._keys.signature(self._prompts[lesson_id]))
-            found.append(Candidate(lesson_id, self.name, score, self._gate.probability(query, entry), self.settings))
+            probability = self._gate.probability(query, self._key(lesson_id))
+            found.append(Candidate(lesson_id, self.name, score, probability, self.settings))
         return sorted(found, key=lambda c: (-c.probability, -c.score, c.lesson_id))
 
-    def same_question(self, prompt: str, query: Key) -> list[str]:
-        """Active entries that ask the same as `prompt`, and would be superseded by another answer to it.
-
-        Equal words (case, white space and closing punctuation aside) are always the same question; otherwise the gate
-        must be far surer than it needs to be for recall, since a wrong yes would replace a lesson that is still true.
-        """
-        equal = self._by_words.get(same_words(prompt), [])
-        sure = (c.lesson_id for c in self.candidates(query) if c.probability >= SAME_QUESTION)
+    def same_question(self, query: Key) -> list[str]:
+        """Active entries that ask the same as `query`, and would be superseded by another answer to it."""
+        equal = self._by_words.get(query.words, [])
+        near = (lesson_id for lesson_id, _ in self._index.search(query.vector, CANDIDATES))
+        sure = (i for i in near if self._gate.same_question(query, self._key(i)))
         return list(dict.fromkeys([*equal, *sure]))
+
+    def _key(self, lesson_id: str) -> Key:
+        return self._keys.key_of(self._prompts[lesson_id], self._index.vector(lesson_id))
