@@ -2,10 +2,10 @@
 
 Two questions, one run, no gate involved (the right entry is given):
 
-1. Token accuracy on the rephrase with gold tokens fed (stop token included), corrections at one block, output correction
-   off; against the bare model and against reading the lesson in the prompt.
-2. Share of answers that are exactly right when sampled, with the output correction as it is (log-odds to a certainty) and
-   as the alternative (just above the best rival).
+1. Token accuracy on the rephrase with gold tokens fed (stop token included), corrections at one block, output
+   correction off; against the bare model and against reading the lesson in the prompt.
+2. Share of answers that are exactly right when sampled, with the output correction as it is (log-odds to a certainty)
+   and as the alternative (just above the best rival).
 
     python benchmarks/corrections.py --data qaedit.jsonl [--model NAME] [--sample 60] [--json OUT]
 """
