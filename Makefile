@@ -24,7 +24,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not slow and not model and not gemma" $(ARGS)
+	$(BIN)/pytest -q -n auto -m "not slow and not model and not gemma" $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/pytest $(ARGS)

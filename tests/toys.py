@@ -25,6 +25,7 @@ from everlearn import Learner, wiring
 from everlearn.engine.engine import Engine
 from everlearn.memory.key import KeyMaker, words
 from everlearn.models.base import BaseModel
+from everlearn.records import Lesson
 from everlearn.store.in_memory import InMemoryDerivedStore, InMemoryLessonStore
 from everlearn.store.port import DerivedStore, LessonStore
 from everlearn.text.chat import ChatText
@@ -139,3 +140,12 @@ def engine_on_disk(folder: Path, parts: wiring.Parts | None = None) -> Engine:
     """A toy engine whose state is the given folder."""
     settings = wiring.load_settings(home=folder)
     return wiring.engine_over(parts or toy_parts(), wiring.open_store(settings), wiring.open_derived(settings))
+
+
+def teach_numbered(folder: Path, name: str, count: int) -> None:
+    """Teach `count` lessons one by one into a folder: the work of one process among several."""
+    engine = engine_on_disk(folder)
+    learner = toy_learner(engine)
+    for n in range(count):
+        learner.teach(Lesson(f"What does {name}{n} say to {name}{n * 7}?", f"{name} {n}"))
+    engine.close()

@@ -10,7 +10,7 @@ import torch
 
 from everlearn.records import Feedback, Lesson, Sampling
 from everlearn.store.port import LessonQuery
-from toys import FAMILIES, engine_on_disk, toy_engine, toy_learner, toy_parts
+from toys import FAMILIES, engine_on_disk, teach_numbered, toy_engine, toy_learner, toy_parts
 
 FACTS = [
     Lesson("Who bakes at Zorblat?", "Mirela Quandt"),
@@ -80,17 +80,9 @@ def test_feedback_flows_into_the_next_answer(tmp_path: Path):
     engine.close()
 
 
-def _teach_many(folder: Path, name: str, count: int) -> None:
-    engine = engine_on_disk(folder)
-    learner = toy_learner(engine)
-    for n in range(count):
-        learner.teach(Lesson(f"What does {name}{n} say to {name}{n * 7}?", f"{name} {n}"))
-    engine.close()
-
-
 def test_two_processes_teach_one_folder_and_nothing_is_lost(tmp_path: Path):
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_teach_many, args=(tmp_path, name, 15)) for name in ("alpha", "beta")]
+    workers = [context.Process(target=teach_numbered, args=(tmp_path, name, 15)) for name in ("alpha", "beta")]
     engine = engine_on_disk(tmp_path)
     for worker in workers:
         worker.start()
