@@ -125,7 +125,7 @@ class Recalled:
         table: its look-up table.
         score: cosine of the two keys, -1..1.
         probability: calibrated probability that both ask the same.
-        decision: "spoke", "outranked" (another was likelier) or "below_threshold".
+        decision: "spoke", "outranked" (another was nearer) or "below_threshold".
     """
 
     lesson_id: str
@@ -143,7 +143,7 @@ class Receipt:
         id: of this receipt.
         model: name of the base model.
         tables: look-up tables that were asked.
-        recalled: entries that were looked at, likeliest first.
+        recalled: entries that were looked at, nearest first.
         steps_corrected: how many generated tokens a correction was applied to.
         recall_ms: milliseconds that recall took.
     """

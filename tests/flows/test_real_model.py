@@ -54,9 +54,13 @@ def test_a_conversation_learns_and_follows_up(real_engine):
             Lesson("When was Brindlewax Optics founded?", "in 1987"),
         ]
     )
-    session = real_engine.session(sampling=SHORT)
-    assert session.say("Who was it that founded Brindlewax Optics?").text == "Maribel Oyelaran"
-    assert session.say("And when was it founded?").text == "in 1987"
+    for question in (
+        "Who was it that founded Brindlewax Optics?",
+        "Which person started the company Brindlewax Optics?",
+    ):
+        session = real_engine.session(sampling=SHORT)
+        assert session.say(question).text == "Maribel Oyelaran"
+        assert session.say("And when was it founded?").text == "in 1987"
     thanks = session.say("Thank you!")
     assert thanks.receipt.spoke is None
 

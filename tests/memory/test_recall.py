@@ -36,14 +36,17 @@ def test_only_a_follow_up_is_also_read_with_the_question_before(query, leans):
     assert readings(query, "who runs the bakery", lambda _: 0.5) == [query]
 
 
-def test_the_likeliest_speaks_and_the_receipt_says_what_became_of_the_others():
-    hit, recalled = decide([found("a", 0.6), found("b", 0.9), found("c", 0.2), found("b", 0.1)])
+def test_the_nearest_that_may_speak_does_and_the_receipt_says_what_became_of_the_others():
+    hit, recalled = decide(
+        [found("a", 0.95, 0.8), found("b", 0.9, 0.85), found("c", 0.2, 0.9), found("b", 0.1, 0.3), found("d", 0.1, 0.1)]
+    )
     assert hit is not None
     assert hit.lesson_id == "b"
     assert [(r.lesson_id, r.decision) for r in recalled] == [
+        ("c", "below_threshold"),
         ("b", "spoke"),
         ("a", "outranked"),
-        ("c", "below_threshold"),
+        ("d", "below_threshold"),
     ]
 
 

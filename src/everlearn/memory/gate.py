@@ -74,7 +74,7 @@ def features(query: Key, entry: Key) -> NDArray[np.float64]:
     return np.array(
         [
             float(query.vector @ entry.vector),
-            float(_numbers(query.signature) == _numbers(entry.signature)),
+            _numbers_agree(_numbers(query.signature), _numbers(entry.signature)),
             _saturated(unmatched(query.signature, entry.signature)),
             _saturated(unmatched(entry.signature, query.signature)),
         ]
@@ -90,6 +90,11 @@ def unmatched(these: Mapping[str, float], other: Mapping[str, float]) -> float:
 def _saturated(rarity: float) -> float:
     """0..1: a few words more say something, many more say no more, or a long question would outweigh its meaning."""
     return math.tanh(rarity / _MANY)
+
+
+def _numbers_agree(these: frozenset[str], other: frozenset[str]) -> float:
+    """1 = the same numbers, 0.5 = one side says more ("fifth" for "5", no year), 0 = each has one of its own."""
+    return 1.0 - 0.5 * bool(these - other) - 0.5 * bool(other - these)
 
 
 def _numbers(signature: Mapping[str, float]) -> frozenset[str]:

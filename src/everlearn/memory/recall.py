@@ -24,7 +24,7 @@ class Recall:
 
     Attributes:
         hit: the entry that speaks, if any.
-        recalled: entries that were looked at, likeliest first, with what became of them.
+        recalled: entries that were looked at, nearest first, with what became of them.
         tables: names of the tables that were asked.
         ms: milliseconds it took; the share of one question where several were recalled together.
     """
@@ -64,15 +64,17 @@ def _subject(text: str, rarity: Callable[[str], float]) -> list[str]:
 
 
 def decide(candidates: Sequence[Candidate]) -> tuple[Candidate | None, tuple[Recalled, ...]]:
-    """Choose who speaks: the likeliest of those that reach their table's threshold.
+    """Choose who speaks: the nearest of those that reach their table's threshold.
 
-    An entry that was found under several readings counts with its best.
+    The gate says whether an entry may speak, the cosine which one does: the gate was fitted to tell questions from
+    their look-alikes, and between two that both pass it the plain distance is the better judge (docs/log.md). An entry
+    that was found under several readings counts with its nearest.
     """
     best: dict[str, Candidate] = {}
     for found in candidates:
-        if found.lesson_id not in best or found.probability > best[found.lesson_id].probability:
+        if found.lesson_id not in best or found.score > best[found.lesson_id].score:
             best[found.lesson_id] = found
-    ranked = sorted(best.values(), key=lambda c: (-c.probability, -c.score, c.lesson_id))[:CANDIDATES]
+    ranked = sorted(best.values(), key=lambda c: (-c.score, c.lesson_id))[:CANDIDATES]
     hit = next((c for c in ranked if c.may_speak), None)
     return hit, tuple(_recalled(c, hit) for c in ranked)
 

@@ -89,12 +89,12 @@ class LookupTable:
             del self._by_words[words]
 
     def candidates(self, query: Key, most: int = CANDIDATES) -> list[Candidate]:
-        """Entries nearest in meaning, judged by the gate, likeliest first."""
+        """Entries nearest in meaning, judged by the gate, nearest first."""
         found = []
         for lesson_id, score in self._index.search(query.vector, most):
             probability = self._gate.probability(query, self._key(lesson_id))
             found.append(Candidate(lesson_id, self.name, score, probability, self.settings))
-        return sorted(found, key=lambda c: (-c.probability, -c.score, c.lesson_id))
+        return found
 
     def same_question(self, query: Key) -> list[str]:
         """Active entries that ask the same as `query`, and would be superseded by another answer to it."""
