@@ -44,6 +44,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "everlearn needs Python >= 3.11, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (some minutes the first time) ..." >&2
+	@$(PIP) --upgrade "pip>=25.1"
 	@$(PIP) $(TORCH)
 	@$(PIP) --editable .
 	@touch $@

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -73,16 +73,14 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401
     Raises:
         SettingsError: an unknown key (the nearest known one is named), or an impossible value.
     """
-    _check_names(
-        (k.removeprefix(PREFIX).lower() for k in os.environ if _is_setting(k)), "environment variable EVERLEARN_"
-    )
+    _check_names((k.removeprefix(PREFIX).lower() for k in os.environ if _is_setting(k)), PREFIX)
     try:
         settings = Settings(**{k: v for k, v in given.items() if v is not None})
     except ValidationError as cause:
         first = cause.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "extra_forbidden":
-            _check_names([name], "setting ")
+            _check_names([name], "")
         raise SettingsError(
             f"The setting {name!r} is {first.get('input')!r}: {first['msg']}.", hint="See `everlearn --help`."
         ) from cause
@@ -184,10 +182,14 @@ def _is_setting(variable: str) -> bool:
     return variable.startswith(PREFIX) and not variable.startswith(_NOT_SETTINGS)
 
 
-def _check_names(names: Any, what: str) -> None:  # noqa: ANN401
+def _check_names(names: Iterable[str], prefix: str) -> None:
+    def shown(name: str) -> str:
+        return prefix + name.upper() if prefix else name
+
     for name in names:
         if name in Settings.model_fields:
             continue
         near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(Settings.model_fields)}."
-        raise SettingsError(f"There is no {what}{name if what.endswith(' ') else name.upper()}.", hint=hint)
+        known = ", ".join(shown(n) for n in Settings.model_fields)
+        hint = f"Did you mean {shown(near[0])}?" if near else f"Known are: {known}."
+        raise SettingsError(f"There is no setting {shown(name)}.", hint=hint)

@@ -78,9 +78,6 @@ def _without_finished(batch: KeyValueCache, running: list[Row]) -> tuple[KeyValu
 
 def _hand_back(batch: KeyValueCache, rows: Sequence[Row | None]) -> None:
     """Give those rows their own caches again that will need them: a session goes on from its cache."""
-    wanted = [(n, row) for n, row in enumerate(rows) if row is not None and row.keep_cache]
-    if batch.rows == 1 or not wanted:
-        return
-    own = batch.split()
-    for n, row in wanted:
-        row.cache = own[n]
+    for n, row in enumerate(rows):
+        if row is not None and row.keep_cache and batch.rows > 1:
+            row.cache = batch.row(n)

@@ -143,6 +143,7 @@ class Engine:
 
     def close(self) -> None:
         """Release the files of the memory."""
+        self.memory.refresh()  # what another process forgot since the last question leaves the derived data, too
         self.memory.store.close()
         self.memory.derived.close()
 

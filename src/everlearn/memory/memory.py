@@ -13,17 +13,18 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from everlearn.errors import TableNotFoundError
+from everlearn.errors import StoreBusyError, TableNotFoundError
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
 from everlearn.memory.key import KeyMaker
-from everlearn.memory.recall import Recall, decide, readings
+from everlearn.memory.recall import Decided, Recall, decide, readings
 from everlearn.memory.table import Candidate, LookupTable
 from everlearn.memory.values import Corrections
 from everlearn.records import Lesson, TableInfo, TableSettings
 from everlearn.store.port import DerivedStore, LessonQuery, LessonStore
 
 _log = logging.getLogger(__name__)
+_ATTEMPTS = 3
 
 
 @final
@@ -100,27 +101,24 @@ class Memory:
         """
         with self.lock:
             begun = time.perf_counter()
-            self.refresh()
-            names = sorted(self._tables) if tables is None else list(dict.fromkeys(tables))
-            asked = [t for t in (self.table(n) for n in names) if len(t)]
-            if not asked:
-                return [Recall(None, (), tuple(names), 0.0) for _ in queries]
-            texts = [readings(query, previous, self.keys.rarity) for query, previous in queries]
-            flat = [text for several in texts for text in several]
-            found = iter(
-                [self._candidates(asked, text, v) for text, v in zip(flat, self.keys.vectors(flat), strict=True)]
-            )
-            decided = [decide([c for _ in several for c in next(found)]) for several in texts]
+            for _ in range(_ATTEMPTS):
+                self.refresh()
+                names, decided = self._decided(queries, tables)
+                speaking = {hit.lesson_id for hit, _ in decided if hit is not None}
+                lessons = self.store.lessons_by_id(list(speaking)) if speaking else {}
+                if len(lessons) == len(speaking):
+                    break  # else another process forgot one of them this instant: look again
+            else:
+                raise StoreBusyError("Lessons vanish while they are looked up.", hint="Ask again.")
             ms = (time.perf_counter() - begun) * 1000 / max(len(queries), 1)
-            return [Recall(hit, recalled, tuple(names), ms) for hit, recalled in decided]
+            return [Recall(hit, lessons.get(hit.lesson_id) if hit else None, seen, names, ms) for hit, seen in decided]
 
     def cursor(self, recall: Recall) -> Cursor | None:
         """A cursor over the answer of the entry that speaks; None where none does."""
-        if recall.hit is None or recall.hit.settings.residual == 0.0:
+        if recall.hit is None or recall.lesson is None or recall.hit.settings.residual == 0.0:
             return None
-        lesson = self.store.lesson(recall.hit.lesson_id)
         settings = recall.hit.settings
-        return Cursor(lesson.id, self.corrections.get(lesson, settings), settings.residual)
+        return Cursor(recall.lesson.id, self.corrections.get(recall.lesson, settings), settings.residual)
 
     def warm(self, ids: Iterable[str] | None = None) -> list[tuple[Lesson, TableSettings]]:
         """Active lessons (of `ids`, or all) whose corrections are still to be computed."""
@@ -137,6 +135,19 @@ class Memory:
     def key_bytes(self) -> int:
         """Bytes of all key vectors in memory."""
         return sum(t.nbytes for t in self._tables.values())
+
+    def _decided(
+        self, queries: Sequence[tuple[str, str]], tables: Sequence[str] | None
+    ) -> tuple[tuple[str, ...], list[Decided]]:
+        """Names of the tables that were asked, and for each question who speaks and who was looked at."""
+        names = sorted(self._tables) if tables is None else list(dict.fromkeys(tables))
+        asked = [t for t in (self.table(n) for n in names) if len(t)]
+        if not asked:
+            return tuple(names), [(None, ()) for _ in queries]
+        texts = [readings(query, previous, self.keys.rarity) for query, previous in queries]
+        flat = [text for several in texts for text in several]
+        found = iter([self._candidates(asked, text, v) for text, v in zip(flat, self.keys.vectors(flat), strict=True)])
+        return tuple(names), [decide([c for _ in several for c in next(found)]) for several in texts]
 
     def _candidates(self, asked: Sequence[LookupTable], text: str, vector: NDArray[np.float32]) -> list[Candidate]:
         key = self.keys.key_of(text, vector)

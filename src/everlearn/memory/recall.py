@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from everlearn.memory.key import words
 from everlearn.memory.table import CANDIDATES, Candidate
-from everlearn.records import Decision, Recalled
+from everlearn.records import Decision, Lesson, Recalled
 
 # A follow-up such as "and when was it founded?" means something only together with the question before it.
 _POINTERS = frozenset(
@@ -17,6 +17,8 @@ _OPENINGS = ("and ", "what about ", "how about ", "or ")
 _FOLLOW_UP_WORDS = 12
 _RARE = 1.0
 
+Decided = tuple[Candidate | None, tuple[Recalled, ...]]  # who speaks, and who was looked at
+
 
 @dataclass(frozen=True, slots=True)
 class Recall:
@@ -24,12 +26,14 @@ class Recall:
 
     Attributes:
         hit: the entry that speaks, if any.
+        lesson: its lesson, as it was at that moment.
         recalled: entries that were looked at, nearest first, with what became of them.
         tables: names of the tables that were asked.
         ms: milliseconds it took; the share of one question where several were recalled together.
     """
 
     hit: Candidate | None
+    lesson: Lesson | None
     recalled: tuple[Recalled, ...]
     tables: tuple[str, ...]
     ms: float
@@ -63,7 +67,7 @@ def _subject(text: str, rarity: Callable[[str], float]) -> list[str]:
     ]
 
 
-def decide(candidates: Sequence[Candidate]) -> tuple[Candidate | None, tuple[Recalled, ...]]:
+def decide(candidates: Sequence[Candidate]) -> Decided:
     """Choose who speaks: the nearest of those that reach their table's threshold.
 
     The gate says whether an entry may speak, the cosine which one does: the gate was fitted to tell questions from

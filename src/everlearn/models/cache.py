@@ -92,7 +92,7 @@ class KeyValueCache:
 
     def split(self) -> list[KeyValueCache]:
         """Returns one cache for each row, without padding. This cache stays as it is."""
-        return [self._row(row) for row in range(self.rows)]
+        return [self.row(row) for row in range(self.rows)]
 
     @staticmethod
     def merge(caches: Sequence[KeyValueCache]) -> KeyValueCache:
@@ -108,7 +108,8 @@ class KeyValueCache:
             merged._put([_stack(tensors, width) for tensors in zip(*pairs, strict=True)])
         return merged
 
-    def _row(self, row: int) -> KeyValueCache:
+    def row(self, row: int) -> KeyValueCache:
+        """Returns a cache of one row, without padding. This cache stays as it is."""
         length = self.lengths[row]
         return self._like([length], lambda t: t[row : row + 1, :, t.shape[2] - length :].clone())
 
