@@ -36,7 +36,7 @@ def test_the_home_may_begin_with_a_tilde():
         ({"argument": {"modle": "x"}}, "There is no setting modle. Did you mean model?"),
         ({"file": "devise = 'cpu'"}, "There is no setting devise. Did you mean device?"),
         ({"variable": ("EVERLEARN_MODLE", "x")}, "There is no setting EVERLEARN_MODLE. Did you mean EVERLEARN_MODEL?"),
-        ({"variable": ("EVERLEARN_XYZZY", "x")}, "Known are: EVERLEARN_HOME, EVERLEARN_MODEL"),
+        ({"variable": ("EVERLEARN_XYZZY", "x")}, "Known are: EVERLEARN_HOME, EVERLEARN_STATE"),
         ({"argument": {"threads": "many"}}, "The setting 'threads' is 'many'"),
         ({"file": "model = "}, "config.toml cannot be read"),
     ],

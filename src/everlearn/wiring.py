@@ -41,6 +41,8 @@ class Settings(BaseSettings):
 
     home: Path = Path.home() / ".everlearn"
     """Folder of all state: lessons, derived data, weights, configuration."""
+    state: Path | None = None
+    """Folder of lessons and derived data, where that is not the home."""
     model: str = "smollm2-135m"
     """Base model: an alias, a local folder, a .gguf file or a hub id."""
     encoder: str = "minilm"
@@ -51,6 +53,11 @@ class Settings(BaseSettings):
     """auto, float32, bfloat16 or float16."""
     threads: int = 0
     """CPU threads of the model; 0 = torch's own choice."""
+
+    @property
+    def state_folder(self) -> Path:
+        """Where lessons and derived data lie."""
+        return self.state or self.home
 
     @classmethod
     def settings_customise_sources(
@@ -86,17 +93,19 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401
         ) from cause
     except ValueError as cause:  # the TOML file itself
         raise SettingsError(f"{CONFIG} cannot be read: {cause}.", hint="Mend it, or delete it.") from cause
-    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+    home = settings.home.expanduser().absolute()
+    state = settings.state.expanduser().absolute() if settings.state else home
+    return settings.model_copy(update={"home": home, "state": state})
 
 
 def open_store(settings: Settings) -> LessonStore:
-    """The durable store of the home."""
-    return SqliteLessonStore(settings.home / "lessons.db")
+    """The durable store of the state folder."""
+    return SqliteLessonStore(settings.state_folder / "lessons.db")
 
 
 def open_derived(settings: Settings) -> DerivedStore:
-    """The derived store of the home."""
-    return SqliteDerivedStore(settings.home / "derived.db")
+    """The derived store of the state folder."""
+    return SqliteDerivedStore(settings.state_folder / "derived.db")
 
 
 def wait_passively() -> None:
@@ -158,6 +167,7 @@ def load(
     name: str | None = None,
     *,
     home: str | Path | None = None,
+    state: str | Path | None = None,
     device: str | None = None,
     dtype: str | None = None,
     progress: Progress | None = None,
@@ -166,7 +176,8 @@ def load(
 
     Args:
         name: an alias ("smollm2-135m"), a local folder, a .gguf file or a hub id; the configured model by default.
-        home: folder of all state; EVERLEARN_HOME or ~/.everlearn by default.
+        home: folder of weights, settings and state; EVERLEARN_HOME or ~/.everlearn by default.
+        state: folder of lessons and derived data, where that is not the home: several assistants may share weights.
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, float32, bfloat16 or float16.
         progress: called with (what, done bytes, all bytes) while weights are fetched.
@@ -174,7 +185,7 @@ def load(
     Raises:
         ModelNotFoundError, WeightsError, StoreError, SettingsError: see their messages.
     """
-    settings = load_settings(model=name, home=home, device=device, dtype=dtype)
+    settings = load_settings(model=name, home=home, state=state, device=device, dtype=dtype)
     return engine_over(load_parts(settings, progress), open_store(settings), open_derived(settings))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from conftest import WEIGHTS_HOME
 from everlearn.cli.main import run
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SHELL = re.findall(r"^(everlearn .*)$", README, re.MULTILINE)
 
@@ -38,6 +40,17 @@ def test_python_blocks_print_what_their_comments_say(code, home_with_weights, ca
     assert printed[1] == scope["taught"].lesson.id
     scope["learner"].close()
     scope["engine"].close()
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_examples_run(example, home_with_weights, capsys):
+    runpy.run_path(str(example), run_name="__main__")
+    said = dict(re.findall(r"^(before|taught|corrected|forgotten): *(.+)$", capsys.readouterr().out, re.MULTILINE))
+    assert said["taught"].split()[0] == "4471"
+    assert said["corrected"].strip() == "9020"
+    assert said["forgotten"].split()[0] == "4471"
+    assert "4471" not in said["before"]
+    assert not (home_with_weights / "lessons.db").exists()
 
 
 def test_shell_lines_run_one_after_another(home_with_weights, capsys):

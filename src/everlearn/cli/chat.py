@@ -45,7 +45,7 @@ def chat(
         for name in tables or ():
             learner.engine.memory.store.table(name)  # a wrong name ends the chat before it begins
         session = learner.engine.session(system=system, tables=tables, sampling=sampling)
-        history = settings_of(choice).home / HISTORY
+        history = settings_of(choice).state_folder / HISTORY
         lines = lines_of(history, list(COMMANDS), lambda: room.status)
         room = ChatRoom(learner, session, lines)
         room.refresh_status(None)

@@ -28,7 +28,7 @@ def home_checks(settings: Settings, *, verify: bool) -> list[Finding]:
         weights("base model", settings.model, settings.home, verify=verify),
         weights("encoder", settings.encoder, settings.home, verify=verify),
         lessons(settings),
-        derived(settings.home),
+        derived(settings.state_folder),
     ]
 
 
@@ -93,7 +93,7 @@ def weights(what: str, name: str, home_folder: Path, *, verify: bool) -> Finding
 
 def lessons(settings: Settings) -> Finding:
     """Are the lessons readable and undamaged?"""
-    path = settings.home / LESSONS
+    path = settings.state_folder / LESSONS
     if not path.exists():
         return Finding("lessons", "ok", "none yet")
     flaw = flaw_of(path)
