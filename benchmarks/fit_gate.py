@@ -14,14 +14,15 @@ import argparse
 import json
 import random
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from everlearn.memory.gate import FEATURES, features
-from everlearn.memory.key import Key, KeyMaker
+from everlearn.memory.gate import FEATURES, Gate, features
+from everlearn.memory.key import Key, KeyMaker, words
 from everlearn.models.encoder import SentenceEncoder
 from everlearn.models.sources import ModelFiles
 
@@ -74,6 +75,37 @@ def made_rows(maker: KeyMaker, prompts: list[str], seed: int) -> Rows:
     return [(0, features(a, b), "number") for a, b in zip(keys(maker, numbered), keys(maker, changed), strict=True)]
 
 
+def same_question_table(maker: KeyMaker, sets: dict[str, list[dict]], pairs: list[dict]) -> None:
+    """Prints how often `Gate.same_question` says yes to true rephrases and to different questions.
+
+    Different are the three nearest prompts about another subject, and a locality prompt of zsRE with a word that
+    neither the prompt nor any rephrase of it has (the others ask the same: "X mother").
+    """
+    asked: list[tuple[str, str, str]] = []
+    for name, records in sets.items():
+        asked += [(f"{name} rephrase", r["prompt"], text) for r in records for text in r.get("rephrases", [])[:2]]
+        vectors = maker.vectors([r["prompt"] for r in records])
+        for record, row in zip(records, np.argsort(-(vectors @ vectors.T), axis=1)[:, :60], strict=True):
+            others = [records[n] for n in row if records[n]["subject"].casefold() != record["subject"].casefold()]
+            asked += [(f"{name} nearest other", record["prompt"], other["prompt"]) for other in others[:3]]
+    for r in sets["zsre"]:
+        known = {w[:5] for text in [r["prompt"], r["subject"], *r["rephrases"]] for w in words(text)}
+        for text in [item["prompt"] for item in r["locality"][:2]]:
+            if any(w[:5] not in known and maker.rarity(w) > 0.15 for w in words(text)):
+                asked.append(("zsre other relation", r["prompt"], text))
+    form = re.compile(r"first sentence: (.*)\nsecond sentence: (.*)", re.S)
+    for p in pairs:
+        if m := form.match(p["sentence"]):
+            asked.append((f"pair labelled {p['label']}", m[1].strip('"'), m[2].strip('"')))
+    texts = list(dict.fromkeys(text for _, *both in asked for text in both))
+    made = dict(zip(texts, keys(maker, texts), strict=True))
+    gate, said = Gate.packaged(), defaultdict(list)
+    for kind, first, second in asked:
+        said[kind].append(gate.same_question(made[first], made[second]))
+    for kind, answers in said.items():
+        print(f"same question, {kind}: {sum(answers)} of {len(answers)} ({np.mean(answers):.2%})")
+
+
 def report(name: str, rows: Rows, model: LogisticRegression) -> None:
     p = model.predict_proba(np.stack([r[1] for r in rows]))[:, 1]
     y = np.array([r[0] for r in rows])
@@ -109,6 +141,9 @@ def main() -> None:
     model = LogisticRegression(C=10, max_iter=1000).fit(x, y, sample_weight=weights)
     for name, part in rows.items():
         report(name, part, model)
+    most = {"qaedit": None, "zsre": None, "counterfact": 2000, "hallucination": None}
+    occurring = {name: lines(args.data / f"{name}.jsonl", count) for name, count in most.items()}
+    same_question_table(maker, occurring, lines(args.data / "question_pairs.jsonl"))
     gate = {
         "version": "2026-11-22",
         "features": list(FEATURES),

@@ -95,6 +95,7 @@ class ToyEncoder:
     width = 64
     digest = "toy-encoder-0000"
     name = "toy"
+    unknown_id = None
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         rows = np.stack([self._one(t) for t in texts]) if texts else np.zeros((0, self.width))

@@ -8,6 +8,7 @@ engine.answer("The Zorblat bakery is run by whom?").text
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ _LATER = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name not in _LATER:
         raise AttributeError(f"module 'everlearn' has no attribute {name!r}")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see wiring.wait_passively
     return getattr(import_module(_LATER[name]), name)
 
 

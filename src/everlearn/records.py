@@ -15,8 +15,9 @@ DEFAULT_TENANT = "local"
 LessonStatus = Literal["new", "active", "superseded"]
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
-Decision = Literal["spoke", "outranked", "below_threshold"]
+Decision = Literal["spoke", "outranked", "below_threshold", "silent"]
 OnConflict = Literal["supersede", "reject"]
+Verdict = Literal["right", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Sampling:
     """How the next token is chosen, and when to stop.
 
     Attributes:
-        max_new_tokens: most tokens to generate.
+        max_new_tokens: most tokens to generate; None = 256, or as many as a taught answer needs.
         temperature: 0 = greedy.
         top_p: keep the smallest set of tokens whose probability reaches this.
         top_k: keep the k likeliest tokens; 0 = all.
@@ -106,7 +107,7 @@ class Sampling:
         stop: strings that end the answer; not part of the text.
     """
 
-    max_new_tokens: int = 256
+    max_new_tokens: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
@@ -125,7 +126,7 @@ class Recalled:
         table: its look-up table.
         score: cosine of the two keys, -1..1.
         probability: calibrated probability that both ask the same.
-        decision: "spoke", "outranked" (another was nearer) or "below_threshold".
+        decision: "spoke", "outranked" (another was nearer), "below_threshold", or "silent" (its table's residual is 0).
     """
 
     lesson_id: str
@@ -211,13 +212,13 @@ class Feedback:
         prompt: the question that was answered.
         verdict: "right" or "wrong".
         correction: the right answer where the verdict is "wrong"; it becomes a lesson.
-        table: where that lesson goes.
+        table: where that lesson goes, unless the answer rested on a lesson: then that one is corrected where it is.
         author: who says so.
         turn: id of the turn, where there is one.
     """
 
     prompt: str
-    verdict: Literal["right", "wrong"]
+    verdict: Verdict
     correction: str = ""
     table: str = DEFAULT_TABLE
     author: str = ""

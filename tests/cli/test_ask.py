@@ -56,6 +56,38 @@ def test_for_a_script_everything_is_one_document(cli, teach):
     assert document["usage"]["completion_tokens"] > 0
 
 
+def test_a_table_of_no_strength_is_said_to_be_silent(cli, teach):
+    lesson = teach(QUESTION, ANSWER)
+    cli("tables", "set", "default", "--residual", "0")
+    out = cli("ask", QUESTION, "--receipt", "--max-new-tokens", "4").out
+    assert "silent: the residual of table default is 0" in out
+    (recalled,) = cli("ask", QUESTION, "--json", "--max-new-tokens", "4").json["receipt"]["recalled"]
+    assert (recalled["lesson_id"], recalled["decision"]) == (lesson, "silent")
+
+
+def test_a_block_that_the_model_has_not_is_an_error(cli, teach):
+    teach(QUESTION, ANSWER)
+    cli("tables", "set", "default", "--blocks", "99")
+    assert cli("teach", "other words", "x").code == 0, "what is taught is kept, and speaks once the table is mended"
+    asked = cli("ask", QUESTION)
+    assert asked.code == 2
+    assert asked.err.startswith("error: The table corrects block 99")
+    assert cli("ask", QUESTION, "--json").json["error"]["code"] == "invalid_settings"
+    talk = cli("chat", stdin=f"{QUESTION}\n/teach some words => y\n/tables\n")
+    assert talk.code == 0
+    assert talk.err.count("error: ") == talk.err.count("error: The table corrects block 99") == 1
+    assert "learned " in talk.out
+    cli("tables", "set", "default", "--blocks", "auto")
+    assert cli("ask", QUESTION).out == f"{ANSWER}\n"
+
+
+def test_a_long_taught_answer_is_given_whole_unless_cut(cli, teach):
+    long = " ".join(f"part{n}" for n in range(60))
+    teach(QUESTION, long)
+    assert cli("ask", QUESTION).out == f"{long}\n"
+    assert cli("ask", QUESTION, "--max-new-tokens", "5").out != f"{long}\n"
+
+
 def test_sampling_is_repeatable_by_its_seed(cli):
     def asked(seed):
         return cli("ask", "x", "--temperature", "5", "--seed", seed, "--max-new-tokens", "12", "--json").json["text"]

@@ -1,5 +1,8 @@
 import pytest
 
+from everlearn.cli.chat_room import ChatRoom
+from everlearn.records import Lesson, Sampling, TableSettings
+
 QUESTION, ANSWER = "Who runs the Zorblat bakery?", "Mirela Quandt"
 
 
@@ -47,6 +50,41 @@ def test_a_wrong_answer_is_corrected_and_given_again(cli, said):
     assert lines[3:] == [ANSWER, ANSWER]
     lesson = cli("lessons", "list", "--json").json["lessons"][0]
     assert lesson["source"].startswith("feedback on turn ")
+
+
+def test_a_correction_replaces_the_lesson_that_spoke_where_it_is(cli, said, teach):
+    cli("tables", "create", "other")
+    old = teach(QUESTION, "somebody", "--table", "other")
+    lines = said("the zorblat bakery, who runs it?", f"/wrong {ANSWER}").splitlines()
+    assert lines[0] == "somebody"
+    assert lines[2].startswith("replaces ")
+    assert lines[3] == f"as “{QUESTION}”"
+    assert lines[4:] == [ANSWER]
+    (lesson,) = cli("lessons", "list", "--json").json["lessons"]
+    assert (lesson["prompt"], lesson["table"], lesson["answer"]) == (QUESTION, "other", ANSWER)
+    assert cli("lessons", "show", old, "--json").code == 0
+
+
+def test_after_its_lesson_was_forgotten_an_answer_can_still_be_corrected(cli, said):
+    out = said(f"/teach {QUESTION} => somebody", QUESTION, "/forget", f"/wrong {ANSWER}")
+    assert out.splitlines()[-1] == ANSWER
+    assert cli("lessons", "list", "--json").json["count"] == 1
+
+
+def test_a_footnote_says_which_lesson_spoke_or_kept_silent(cli, teach, learner, capsys):
+    lesson = learner.teach(Lesson(QUESTION, ANSWER)).lesson
+
+    class Typed:
+        personal = True
+
+    room = ChatRoom(learner, learner.engine.session(sampling=Sampling(max_new_tokens=40)), Typed())
+    room.ask(QUESTION)
+    learner.engine.memory.store.put_table("default", TableSettings(residual=0))
+    room.ask(QUESTION)
+    out = capsys.readouterr().out
+    assert f"↳ from lesson {lesson.id[:5]}" in out
+    assert f"↳ not from lesson {lesson.id[:5]}" in out
+    assert "silent: the residual of table default is 0" in out
 
 
 def test_why_shows_the_receipt_of_the_last_answer(said):

@@ -29,7 +29,7 @@ def test_outcomes_are_said_in_a_line(cli):
         (["create", ""], "'' cannot name a table"),
         (["create", "a b"], "'a b' cannot name a table"),
         (["create", "x", "--threshold", "1.5"], "threshold is 1.5, wanted 0 to 1"),
-        (["create", "x", "--residual", "-1"], "residual is -1, wanted 0 to 1"),
+        (["create", "x", "--residual", "-1"], "residual is -1.0, wanted 0 to 1"),
         (["create", "x", "--residual", "nan"], "residual is nan, wanted 0 to 1"),
         (["create", "x", "--sparsity", "0"], "sparsity is 0, wanted above 0"),
         (["create", "x", "--blocks", "a"], "blocks is 'a', wanted whole numbers"),

@@ -106,6 +106,22 @@ def test_a_file_is_taught_once_unless_asked_again(cli, file):
     assert (again["taught"], again["known"]) == (0, 2)
 
 
+def test_what_was_forgotten_is_taught_by_the_same_file_again(cli, file):
+    cli("tables", "create", "docs")
+    path = file({"prompt": "q", "answer": "a"}, {"prompt": "word thing", "answer": "b", "table": "docs"})
+    cli("teach", "--file", path)
+    for table, counts in (("default", (1, 1)), ("docs", (1, 1))):
+        lesson = cli("lessons", "list", "--table", table, "--json").json["lessons"][0]["id"]
+        cli("lessons", "forget", lesson, "--yes")
+        again = cli("teach", "--file", path, "--json").json
+        assert (again["taught"], again["known"]) == counts, table
+        assert cli("teach", "--file", path, "--json").json["taught"] == 0
+    cli("tables", "delete", "docs", "--yes")
+    cli("tables", "create", "docs")
+    again = cli("teach", "--file", path, "--json").json
+    assert (again["taught"], again["known"]) == (1, 1)
+
+
 def test_an_interrupted_import_goes_on_where_it_stopped(cli, file, monkeypatch):
     path = file("{", *pairs(300))
     real = Learner._commit

@@ -13,10 +13,11 @@ from everlearn.records import Lesson, Recalled, Receipt, TableInfo, TableSetting
 from everlearn.store import ImportProgress, LessonQuery, StaleError
 from everlearn.store.derived import SqliteDerivedStore
 from everlearn.store.in_memory import InMemoryDerivedStore, InMemoryLessonStore
+from everlearn.store.port import EACH_ITS_OWN
 from everlearn.store.sqlite import SqliteLessonStore
 
 NOON = datetime(2025, 3, 1, 12, 0, 0, 123457, tzinfo=UTC)
-EVERYTHING = LessonQuery(limit=10**9)
+EVERYTHING = LessonQuery(limit=10**9)  # unlike the port's own, so that it is checked as well
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -297,19 +298,22 @@ def test_turns_come_back_exactly_and_in_order(store):
         store.add_turn(each)
     assert store.turns("s") == kept[:2]
     assert store.turn("t3") == kept[2]
-    assert store.turns_resting_on("a") == 1
+    assert store.turns_resting_on("a") == 2, "t1 came after t2 and may quote it"
     assert store.turns("none") == []
     with pytest.raises(NotFoundError):
         store.turn("none")
 
 
-def test_a_forgotten_lesson_takes_the_turns_that_rest_on_it(store):
+def test_a_forgotten_lesson_takes_the_turns_that_rest_on_it_and_those_after_them(store):
     store.teach([lesson("a"), lesson("b")], {})
+    store.add_turn(turn("before", "b", looked_at=["a"]))
     store.add_turn(turn("on a", "a", looked_at=["b"]))
-    store.add_turn(turn("on b", "b", looked_at=["a"]))
-    store.add_turn(turn("on both", "a", "b"))
+    store.add_turn(turn("after", "b"))
+    store.add_turn(turn("elsewhere", "b", session="other"))
+    assert (store.turns_resting_on("a"), store.turns_resting_on("b")) == (2, 4)
     store.forget(["a"])
-    assert [each.id for each in store.turns("s")] == ["on b"]
+    assert [each.id for each in store.turns("s")] == ["before"]
+    assert [each.id for each in store.turns("other")] == ["elsewhere"]
     assert store.turns_resting_on("a") == 0
 
 
@@ -332,6 +336,42 @@ def test_imports_are_recorded_with_their_lessons(store):
     with pytest.raises(TableNotFoundError):
         store.teach([lesson("b")], {}, progress=ImportProgress("digest", "unknown", 1))
     assert store.count(EVERYTHING) == 1
+
+
+def test_forgetting_clears_the_imports_that_may_have_brought_the_lesson(store):
+    for name in ("docs", "other", "empty"):
+        store.put_table(name, TableSettings())
+        store.teach([], {}, progress=ImportProgress("digest", name, 3))
+    store.teach([lesson("a", table="docs"), lesson("b", table="other"), lesson("c", table="docs")], {})
+    own = ImportProgress(f"digest{EACH_ITS_OWN}", "other", 3)
+
+    def progress(*names):
+        return [store.import_progress("digest", name) for name in names]
+
+    store.teach([], {}, progress=own)
+    with pytest.raises(LessonNotFoundError):
+        store.forget(["a", "unknown"])
+    store.forget([])
+    store.delete_table("empty")
+    assert progress("docs", "other") == [3, 3]
+    assert store.import_progress(own.digest, own.table) == 3
+    store.forget(["a"])
+    assert progress("docs", "other") == [0, 3]
+    assert store.import_progress(own.digest, own.table) == 0, "the file may have brought a lesson of any table"
+    store.teach([], {}, progress=own)
+    store.delete_table("docs")
+    assert progress("other") == [3]
+    assert store.import_progress(own.digest, own.table) == 0
+
+
+def test_a_snapshot_holds_all_lessons_and_tables(store):
+    store.put_table("docs", TableSettings(0.7))
+    teach_chain(store, "a", "b")
+    store.teach([lesson(f"n{n}", table="docs") for n in range(150)], {})
+    lessons, tables = store.snapshot()
+    assert lessons == store.lessons(EVERYTHING)
+    assert len(lessons) == 152
+    assert tables == store.tables()
 
 
 def test_replacing_all_is_exact(store):

@@ -5,8 +5,9 @@ import threading
 import pytest
 import torch
 
+from everlearn import Learner
 from everlearn.errors import ConversationError, SettingsError
-from everlearn.records import Lesson, Message, Sampling
+from everlearn.records import Lesson, Message, Sampling, TableSettings
 from toys import FAMILIES, toy_engine, toy_learner, toy_parts
 
 SHORT = Sampling(max_new_tokens=12)
@@ -189,3 +190,35 @@ def test_threads_take_turns_and_do_not_mix(engine, learner):
         thread.join()
     assert len(got) == len(threads)
     assert all(wanted[p] == text for p, text in got)
+
+
+def test_pieces_join_to_the_text_without_white_space_at_its_ends():
+    engine = toy_engine(parts=toy_parts("gpt2", chat=False))
+    toy_learner(engine).teach(Lesson("Who bakes at Zorblat?", "Mirela  Quandt"))
+    stream = engine.stream("Who bakes at Zorblat?")
+    assert "".join(stream) == stream.answer.text == "Mirela  Quandt"
+
+
+def test_a_table_with_residual_zero_is_silent_and_says_so(engine, learner):
+    learner.teach(Lesson("Who bakes at Zorblat?", "Mirela"))
+    learner.put_table("default", TableSettings(residual=0.0))
+    receipt = engine.answer("Who bakes at Zorblat?", sampling=SHORT).receipt
+    assert receipt.spoke is None
+    assert receipt.recalled[0].decision == "silent"
+
+
+def test_of_two_tables_with_the_same_question_the_newer_lesson_speaks(engine, learner):
+    learner.put_table("shop")
+    learner.teach(Lesson("Who bakes at Zorblat?", "Mirela", table="shop"))
+    learner.teach(Lesson("Who bakes at Zorblat?", "Tobias"))
+    assert engine.answer("Who bakes at Zorblat?").text == "Tobias"
+
+
+def test_closing_twice_and_before_the_learner_is_fine(parts, caplog):
+    engine = toy_engine(parts=parts)
+    learner = Learner(engine)
+    learner.teach(Lesson("Who bakes at Zorblat?", "Mirela"))
+    engine.close()
+    engine.close()
+    learner.close()
+    assert not caplog.records

@@ -76,6 +76,17 @@ def test_extreme_filters_always_leave_the_likeliest_token():
         {"repetition_penalty": 0},
         {"stop": ("",)},
         {"temperature": "hot"},
+        {"temperature": 1e-40},
+        {"temperature": True},
+        {"top_k": 2.5},
+        {"top_k": True},
+        {"top_p": None},
+        {"max_new_tokens": 2.0},
+        {"seed": "x"},
+        {"seed": True},
+        {"stop": 5},
+        {"stop": (5,)},
+        {"stop": b"END"},
     ],
 )
 def test_impossible_settings_are_named(bad):
@@ -85,3 +96,16 @@ def test_impossible_settings_are_named(bad):
 
 def test_a_lone_stop_string_is_taken_as_one():
     assert checked(Sampling(stop="END")).stop == ("END",)
+
+
+def test_no_stop_and_no_limit_are_taken():
+    assert checked(Sampling(stop=None)).stop == ()
+    assert checked(Sampling()).max_new_tokens is None
+    with pytest.raises(SettingsError, match="wanted a Sampling"):
+        checked({"temperature": 0.5})
+
+
+def test_the_smallest_temperature_stays_within_float32():
+    logits = torch.randn(100) * 1e4
+    sampling = checked(Sampling(temperature=1e-3, top_p=0.9, min_p=0.1))
+    assert Sampler(sampling, []).choose(logits) == int(logits.argmax())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from everlearn.errors import ConversationError
+from everlearn.errors import ConversationError, StoreFullError
 from everlearn.records import Lesson, Message, Sampling
 from toys import FAMILIES, toy_engine, toy_learner
 
@@ -125,3 +125,58 @@ def test_a_conversation_that_is_too_long_says_so_and_goes_on(engine):
         session.say("x" * 10_000)
     assert len(session.messages) == 2
     assert session.say("Still there?").text
+
+
+def test_an_interrupted_turn_did_not_happen(engine, monkeypatch):
+    one, two = engine.session(sampling=SHORT), engine.session(sampling=SHORT)
+    one.say("Hi")
+    with pytest.raises(ConversationError, match="tokens"):
+        engine.say_many([(one, "More"), (two, "x" * 10_000)])
+    forward = type(engine.model).forward
+    calls = []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return forward(*args)
+
+    monkeypatch.setattr(type(engine.model), "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.say("More")
+    monkeypatch.setattr(type(engine.model), "forward", forward)
+    assert len(one.messages) == 2
+    wanted = anew(engine, one, "More")
+    assert one.say("More").text == wanted.text
+
+
+def test_a_running_answer_cannot_be_undone(engine):
+    session = engine.session(sampling=SHORT)
+    session.say("Hi")
+    stream = session.stream("More")
+    with pytest.raises(ConversationError, match="still running"):
+        session.undo()
+    stream.close()
+    assert session.undo()
+
+
+def test_a_turn_that_cannot_be_kept_is_answered_all_the_same(engine, monkeypatch, caplog):
+    def full(_self, _turn):
+        raise StoreFullError("There is no room.")
+
+    monkeypatch.setattr(type(engine.memory.store), "add_turn", full)
+    session = engine.session(sampling=SHORT)
+    assert session.say("Hi").text
+    assert session.last_turn == ""
+    assert "not kept: There is no room." in caplog.text
+
+
+def test_forgetting_takes_the_later_turns_of_the_conversation_along(engine, learner):
+    lesson = learner.teach(FACT).lesson
+    session, other = engine.session(sampling=SHORT), engine.session(sampling=SHORT)
+    for text in ("Hi", FACT.prompt, "Say that again"):
+        session.say(text)
+    other.say("Hello")
+    assert learner.forget(lesson.id).turns == 2
+    assert [t.prompt for t in engine.memory.store.turns(session.id)] == ["Hi"]
+    assert len(engine.memory.store.turns(other.id)) == 1

@@ -10,7 +10,7 @@ import torch
 from conftest import WEIGHTS_HOME
 from everlearn import wiring
 from everlearn.evaluation.facts import FACTS, UNRELATED
-from everlearn.records import Lesson, Message, Sampling
+from everlearn.records import Feedback, Lesson, Message, Sampling
 from toys import toy_engine, toy_learner
 
 pytestmark = pytest.mark.model
@@ -63,6 +63,18 @@ def test_a_conversation_learns_and_follows_up(real_engine):
         assert session.say("And when was it founded?").text == "in 1987"
     thanks = session.say("Thank you!")
     assert thanks.receipt.spoke is None
+
+
+def test_a_corrected_follow_up_does_not_leak_into_other_conversations(real_engine):
+    learner = toy_learner(real_engine)
+    session = real_engine.session(sampling=SHORT)
+    session.say("Who founded Brindlewax Optics?")
+    session.say("And when was it founded?")
+    learner.learn_from_feedback(Feedback("And when was it founded?", "wrong", "in 1987", turn=session.last_turn))
+    assert session.say("And when was it founded?").text == "in 1987"
+    other = real_engine.session(sampling=SHORT)
+    other.say("Who founded the city of Rome?")
+    assert other.say("And when was it founded?").receipt.spoke is None
 
 
 @pytest.mark.gemma

@@ -1,6 +1,8 @@
 """Checkpoints: exact round trip, and every way a file can be wrong."""
 
+import hashlib
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -77,3 +79,41 @@ def test_the_file_is_plain_json_lines(saved):
     assert lines[0]["lessons"] == 3
     assert set(lines[0]["tables"]) == {"default", "shop"}
     assert lines[1]["answer"] == "Mirela"
+
+
+def rewrite(path, change):
+    """Change the parsed lines of a checkpoint and sign it again."""
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()[:-1]]
+    change(rows)
+    body = b"".join((json.dumps(row) + "\n").encode() for row in rows)
+    path.write_bytes(body + json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda rows: rows[0]["tables"].pop("shop"), "of table 'shop', but not that table"),
+        (lambda rows: rows[0]["tables"]["shop"].update(threshold=7), "threshold is 7"),
+        (lambda rows: rows[0]["tables"]["shop"].update(mood="good"), "holds a table"),
+        (lambda rows: rows[0].pop("tables"), "holds a table"),
+        (lambda rows: rows[0].update(tables=[]), "holds a table"),
+        (lambda rows: rows[1].update(taught_at="2020-01-01"), "with its zone"),
+        (lambda rows: rows[1].update(taught_at=None), "cannot be read"),
+        (lambda rows: rows[1].update(superseded_by="nobody"), "does not fit"),
+        (lambda rows: rows[2].update(status="new"), "does not fit"),
+        (lambda rows: rows[2].update(id=rows[1]["id"]), "an id of their own"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_changes_nothing(engine, learner, saved, change, says):
+    rewrite(saved, change)
+    before = engine.memory.store.snapshot()
+    with pytest.raises(FileFormatError, match=says):
+        learner.load_checkpoint(saved)
+    assert engine.memory.store.snapshot() == before
+
+
+def test_a_time_without_a_zone_is_read_as_one_in_utc(engine, learner, saved):
+    rewrite(saved, lambda rows: rows[2].update(valid_from="2020-01-01"))
+    learner.load_checkpoint(saved)
+    times = [each.valid_from for each in engine.memory.store.lessons(LessonQuery())]
+    assert times == [None, datetime(2020, 1, 1, tzinfo=UTC), None]

@@ -1,7 +1,7 @@
 """Teaching: what is refused, what supersedes what, what is one transaction."""
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,10 +10,12 @@ from everlearn.errors import (
     InputError,
     LessonError,
     LessonNotFoundError,
+    NotFoundError,
+    SettingsError,
     StoreBusyError,
     TableNotFoundError,
 )
-from everlearn.records import Feedback, Lesson, TableSettings
+from everlearn.records import Feedback, Lesson, Sampling, TableSettings
 from everlearn.store.port import ImportProgress, LessonQuery
 from toys import toy_engine, toy_learner, toy_parts
 
@@ -32,6 +34,9 @@ QUESTION = "Who bakes at Zorblat?"
         (Lesson("x", "y", importance=1.5), "importance is 1.5"),
         (Lesson("x", "y", importance=float("nan")), "importance is nan"),
         (Lesson("x", "y", source="a\x00"), "The source holds a NUL"),
+        (Lesson("x", "y", importance="high"), "importance is 'high'"),
+        (Lesson("x", "y", tenant="acme"), "The tenant is 'acme'"),
+        (Lesson("x", "y", valid_to=datetime(2025, 1, 1)), "valid_to is .* with its zone"),
         (
             Lesson("x", "y", valid_from=datetime(2025, 1, 1, tzinfo=UTC), valid_to=datetime(2024, 1, 1, tzinfo=UTC)),
             "is not after valid_from",
@@ -90,6 +95,13 @@ def test_a_similar_question_is_not_superseded(engine, learner):
     assert other.superseded == ()
     assert engine.answer("What is track 8 on the Zorblat album?").text == "Menace Ball"
     assert engine.answer("What is track 9 on the Zorblat album?").text == "Two Birds"
+
+
+def test_other_words_for_a_choice_are_refused(learner):
+    with pytest.raises(SettingsError, match="on_conflict is 'banana'"):
+        learner.teach(Lesson("x", "y"), on_conflict="banana")
+    with pytest.raises(SettingsError, match="batch_size is 0"):
+        learner.teach_many([], batch_size=0)
 
 
 def test_reject_writes_nothing(engine, learner):
@@ -192,13 +204,100 @@ def test_forgetting_removes_vectors_corrections_and_turns(engine, learner):
 
 
 def test_wrong_feedback_becomes_a_lesson(engine, learner):
-    taught = learner.learn_from_feedback(Feedback(QUESTION, "wrong", "Mirela", author="ada", turn="t1"))
+    session = engine.session(sampling=Sampling(max_new_tokens=8))
+    session.say(QUESTION)
+    turn = session.last_turn
+    taught = learner.learn_from_feedback(Feedback(QUESTION, "wrong", "Mirela", author="ada", turn=turn))
     assert taught is not None
-    assert (taught.lesson.source, taught.lesson.author) == ("feedback on turn t1", "ada")
+    assert (taught.lesson.source, taught.lesson.author) == (f"feedback on turn {turn}", "ada")
     assert engine.answer(QUESTION).text == "Mirela"
+    with pytest.raises(NotFoundError, match="No kept turn"):
+        learner.learn_from_feedback(Feedback(QUESTION, "wrong", "Mirela", turn="nope"))
+    with pytest.raises(LessonError, match="The verdict is 'banana'"):
+        learner.learn_from_feedback(Feedback(QUESTION, "banana"))
     assert learner.learn_from_feedback(Feedback(QUESTION, "right")) is None
     with pytest.raises(InputError, match="not what is right"):
         learner.learn_from_feedback(Feedback(QUESTION, "wrong"))
+
+
+def test_feedback_corrects_the_lesson_that_spoke_where_it_is(engine, learner):
+    learner.put_table("shop")
+    old = learner.teach(Lesson(QUESTION, "Mirela", table="shop")).lesson
+    session = engine.session()
+    asked = "Who at Zorblat bakes?"
+    assert session.say(asked).text == "Mirela"
+    taught = learner.learn_from_feedback(Feedback(asked, "wrong", "Tobias", turn=session.last_turn))
+    assert taught.superseded == (old.id,)
+    assert (taught.lesson.table, taught.lesson.prompt) == ("shop", QUESTION)
+    for wording in (QUESTION, asked):
+        assert engine.answer(wording).text == "Tobias"
+
+
+def test_feedback_on_a_follow_up_is_about_its_subject(engine, learner):
+    session = engine.session(sampling=Sampling(max_new_tokens=8))
+    session.say("Who founded the Zorblat bakery?")
+    session.say("And when was it founded?")
+    asked = Feedback("And when was it founded?", "wrong", "in 1987", turn=session.last_turn)
+    assert "Zorblat" in learner.learn_from_feedback(asked).lesson.prompt
+    assert session.say("And when was it founded?", sampling=Sampling()).text == "in 1987"
+
+
+def test_a_lesson_speaks_only_while_it_is_true(engine, learner):
+    day = timedelta(days=1)
+    now = datetime.now(UTC)
+    learner.teach(Lesson("Who led Tarn before?", "Ulf", valid_to=now - day))
+    learner.teach(Lesson("Who will lead Tarn later?", "Ida", valid_from=now + day))
+    learner.teach(Lesson("Who leads Tarn now?", "Eva", valid_from=now - day, valid_to=now + day))
+    spoken = [engine.recall(q).spoke for q in ("Who led Tarn before?", "Who will lead Tarn later?")]
+    assert spoken == [None, None]
+    assert engine.answer("Who leads Tarn now?").text == "Eva"
+
+
+def test_a_long_answer_is_given_whole_unless_a_limit_is_asked_for(engine, learner):
+    long = "word " * 200 + "end"
+    learner.teach(Lesson(QUESTION, long))
+    assert engine.answer(QUESTION).text == long
+    assert engine.answer(QUESTION, sampling=Sampling(max_new_tokens=10)).finish_reason == "length"
+
+
+def test_forgetting_while_a_correction_is_computed_leaves_nothing(engine, learner, monkeypatch):
+    lesson = learner.teach(Lesson(QUESTION, "Mirela")).lesson
+    compute = type(engine.memory.corrections).compute
+
+    def forgotten_meanwhile(self, *args):
+        made = compute(self, *args)
+        learner.forget(lesson.id)
+        return made
+
+    monkeypatch.setattr(type(engine.memory.corrections), "compute", forgotten_meanwhile)
+    engine.answer(QUESTION)
+    assert engine.memory.derived.ids() == set()
+    assert engine.memory.corrections.find(lesson, TableSettings()) is None
+
+
+def test_derived_data_of_an_interrupted_forgetting_goes_at_the_next_start(engine, learner, parts):
+    lesson = learner.teach(Lesson(QUESTION, "Mirela")).lesson
+    learner.teach(Lesson("Another thing?", "Yes"))
+    learner.warm()
+    engine.memory.store.forget([lesson.id])  # and the process ends here
+    other = toy_engine(parts=parts, store=engine.memory.store, derived=engine.memory.derived)
+    assert lesson.id in engine.memory.derived.ids()
+    other.recall("Another thing?")
+    assert lesson.id not in engine.memory.derived.ids()
+    assert len(engine.memory.derived.ids()) == 1
+
+
+def test_a_table_with_a_block_that_the_model_has_not_says_so(engine, learner):
+    with pytest.raises(SettingsError, match="block 99; this model has the blocks 0 to 3"):
+        learner.put_table("shop", TableSettings(blocks=(99,)))
+    engine.memory.store.put_table("shop", TableSettings(blocks=(99,)))
+    learner.teach(Lesson(QUESTION, "Mirela", table="shop"))
+    learner.teach(Lesson("Another thing?", "Yes"))
+    with pytest.raises(SettingsError, match="blocks 0 to 3"):
+        engine.answer(QUESTION)
+    assert learner.warm() == 1
+    assert learner.delete_table("shop").ids
+    assert engine.recall(QUESTION).spoke is None
 
 
 def test_generate_is_the_answer_as_text(learner):
@@ -229,5 +328,5 @@ def test_two_models_keep_corrections_apart(engine, learner):
     assert other.answer(QUESTION).text == "Mirela"
     settings = TableSettings()
     assert memory.corrections.missing([lesson.id], settings) == []
-    first = memory.corrections.get(lesson, settings).blocks[3]
-    assert not first.equal(other.memory.corrections.get(lesson, settings).blocks[3])
+    first = memory.corrections.find(lesson, settings).blocks[3]
+    assert not first.equal(other.memory.corrections.find(lesson, settings).blocks[3])

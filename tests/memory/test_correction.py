@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from everlearn.errors import SettingsError
 from everlearn.memory.correction import CERTAINTY, chosen_blocks, compute, from_bytes, raise_target, to_bytes
 from everlearn.records import Message, TableSettings
 from toys import FAMILIES, toy_parts
@@ -74,7 +75,10 @@ def test_bytes_of_another_width_are_told_apart():
 def test_default_block_is_five_sixths_up():
     assert chosen_blocks(TableSettings(), 30) == (25,)
     assert chosen_blocks(TableSettings(), 1) == (0,)
-    assert chosen_blocks(TableSettings(blocks=(-1, 2, 99)), 30) == (2, 29)
+    assert chosen_blocks(TableSettings(blocks=(-1, 2, 29)), 30) == (2, 29)
+    for block in (30, -31):
+        with pytest.raises(SettingsError, match="blocks 0 to 29"):
+            chosen_blocks(TableSettings(blocks=(1, block)), 30)
 
 
 def test_raise_target_reaches_certainty_and_leaves_the_rest():

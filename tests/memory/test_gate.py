@@ -1,5 +1,7 @@
 """The gate: the packaged numbers, and what each feature is evidence for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,56 @@ def test_a_passage_and_its_longer_version_are_two_questions():
     assert gate.same_question(KEYS.key(passage), KEYS.key(passage.upper()))
     assert not gate.same_question(KEYS.key(longer), KEYS.key(passage))
     assert not gate.same_question(KEYS.key(passage), KEYS.key(longer))
+
+
+SAME = [
+    ("What's the capital of Freedonia?", "What is the capital of Freedonia?"),
+    ("Who runs the Zorblat bakery?", "The Zorblat bakery is run by whom?"),
+    ("Who runs the Zorblat bakery?", "Who is running the Zorblat bakery?"),
+    ("What is our refund period?", "How long is our refund period?"),
+    ("Who is the CEO of Acme?", "Who is Acme's CEO?"),
+]
+DIFFERENT = [
+    ("What is track 8 on the album?", "What is track 9 on the album?"),
+    ("When does the Berlin office open?", "When does the Berlin office close?"),
+    ("Who is the mayor of Freedonia?", "Who is the deputy mayor of Freedonia?"),
+    ("Who founded Brindlewax Optics?", "When was Brindlewax Optics founded?"),
+    ("Who beat Anna?", "Who did Anna beat?"),
+    ("What is C#?", "What is C++?"),
+    ("What happens at -5 degrees?", "What happens at 5 degrees?"),
+    ("Is x > 5 allowed?", "Is x < 5 allowed?"),
+]
+FARTHER = [
+    ("Who is the CEO of Zorblat?", "Who is the CFO of Zorblat?"),
+    ("What is the capital of Freedonia?", "What is the currency of Freedonia?"),
+    ("What is the wifi password?", "What is the wifi password of Kowalczyk?"),
+]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("first", "second"), SAME)
+def test_another_wording_is_the_same_question(real_parts, first, second):
+    one, two = real_parts.keys.key(first), real_parts.keys.key(second)
+    assert Gate.packaged().same_question(one, two)
+    assert Gate.packaged().same_question(two, one)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("first", "second"), DIFFERENT + FARTHER)
+def test_a_look_alike_is_another_question(real_parts, first, second):
+    one, two = real_parts.keys.key(first), real_parts.keys.key(second)
+    assert not Gate.packaged().same_question(one, two)
+    assert not Gate.packaged().same_question(two, one)
+
+
+@pytest.mark.parametrize(("first", "second"), DIFFERENT)
+def test_a_look_alike_is_another_question_however_near_it_lies(first, second):
+    one, two = KEYS.key(first), KEYS.key(second)
+    two = replace(two, vector=one.vector)
+    assert not Gate.packaged().same_question(one, two)
+
+
+def test_a_perfect_match_but_for_grammar_is_the_same_question():
+    one = KEYS.key("Where is the Zorblat bakery?")
+    two = replace(KEYS.key("Where does the Zorblat bakery be?"), vector=one.vector)
+    assert Gate.packaged().same_question(one, two)

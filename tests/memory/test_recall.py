@@ -30,10 +30,11 @@ def found(name, probability, score=0.5, settings=SETTINGS):
 def test_only_a_follow_up_is_also_read_with_the_question_before(query, leans):
     known = {"who", "runs", "the", "bakery"}
     rarity = dict.fromkeys(known, 0.5)
-    found = readings(query, "Who runs the zorblat bakery of Tarn in 1990?", lambda word: rarity.get(word, 1.2))
+    earlier = ["Who lives in Umbral?", "Who runs the zorblat bakery of Tarn in 1990?", "who runs the bakery"]
+    found = readings(query, earlier, lambda word: rarity.get(word, 1.2))
     assert found == ([query, f"{query} zorblat of Tarn in 1990"] if leans else [query])
-    assert readings(query, "", lambda _: 1.2) == [query]
-    assert readings(query, "who runs the bakery", lambda _: 0.5) == [query]
+    assert readings(query, [], lambda _: 1.2) == [query]
+    assert readings(query, ["who runs the bakery"], lambda _: 0.5) == [query]
 
 
 def test_the_nearest_that_may_speak_does_and_the_receipt_says_what_became_of_the_others():

@@ -8,13 +8,14 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from everlearn.errors import StoreBusyError
 from everlearn.records import Lesson, TableSettings
-from everlearn.store import LessonQuery, StaleError, new_id
+from everlearn.store import LessonQuery, StaleError, new_id, tables
 from everlearn.store.sqlite import SqliteLessonStore
 
 TEACHER = """
@@ -159,3 +160,20 @@ def test_closing_twice_is_fine_and_leaves_one_file(tmp_path):
     store.close()
     store.close()
     assert [file.name for file in tmp_path.iterdir()] == ["lessons.db"]
+
+
+def test_a_snapshot_is_of_one_moment(tmp_path, monkeypatch):
+    path = tmp_path / "lessons.db"
+    with closing(SqliteLessonStore(path)) as store, closing(SqliteLessonStore(path, busy_ms=20)) as other:
+        store.put_table("docs", TableSettings())
+        store.teach([replace(lesson("a"), table="docs")], {})
+        listed = tables.listed
+
+        def while_another_deletes(connection):
+            other.delete_table("docs")
+            return listed(connection)
+
+        monkeypatch.setattr(tables, "listed", while_another_deletes)
+        lessons, infos = store.snapshot()
+    assert [each.id for each in lessons] == ["a"]
+    assert [info.name for info in infos] == ["default", "docs"]

@@ -37,3 +37,4 @@ def test_same_words_forgives_spelling_only():
     assert same_words(" Who  BAKES?? ") == same_words("who bakes")
     assert same_words("who bakes") != same_words("who bakes bread")
     assert same_words("???") == "???"
+    assert same_words("من يدير المخبز؟") == same_words("من يدير المخبز")

@@ -30,7 +30,7 @@ def chat(
     min_p: options.MinP = 0.0,
     repetition_penalty: options.RepetitionPenalty = 1.0,
     seed: options.Seed = None,
-    max_new_tokens: options.MaxNewTokens = 256,
+    max_new_tokens: options.MaxNewTokens = None,
     stop: options.Stop = None,
 ) -> None:
     """Talk with the model, and correct it on the way.

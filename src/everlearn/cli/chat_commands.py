@@ -62,13 +62,15 @@ def _teach(room: ChatRoom, rest: str) -> None:
 
 
 def _wrong(room: ChatRoom, rest: str) -> None:
-    question, table = room.last_question, room.table
+    question, table = room.last_question, room.table  # the table only counts where no lesson spoke
     right = rest or room.lines.next("right answer:").strip()
     taught = room.learner.learn_from_feedback(
-        Feedback(question, "wrong", correction=right, table=table, turn=room.session.last_turn)
+        Feedback(question, "wrong", correction=right, table=table, turn=room.last_turn)
     )
     assert taught is not None, "a correction is a lesson"
     room.say_taught(taught)
+    if taught.lesson.prompt != question:
+        show(Text.assemble(("as ", "green"), f"“{one_line(taught.lesson.prompt)}”"))
     room.session.undo()
     room.ask(question)
 

@@ -10,9 +10,9 @@ from rich.text import Text
 from everlearn.cli.ask import write_answer
 from everlearn.cli.chat_input import Lines
 from everlearn.cli.lesson_ids import short_ids
-from everlearn.cli.receipts import tokens_per_second
+from everlearn.cli.receipts import silence, tokens_per_second
 from everlearn.cli.screen import one_line, show
-from everlearn.errors import ConversationError
+from everlearn.errors import ConversationError, NotFoundError
 from everlearn.records import DEFAULT_TABLE, Answer, Lesson, Taught
 from everlearn.store.port import LessonQuery, LessonStore
 
@@ -62,6 +62,14 @@ class ChatRoom:
         return next(m.content for m in reversed(self.session.messages) if m.role == "user")
 
     @property
+    def last_turn(self) -> str:
+        """Id of the last answer's turn; "" where it went with a lesson that was forgotten since."""
+        try:
+            return self.store.turn(self.session.last_turn).id
+        except NotFoundError:
+            return ""
+
+    @property
     def table(self) -> str:
         """Where lessons of this chat go: "default" where it is asked, else the first table that is.
 
@@ -104,12 +112,15 @@ class ChatRoom:
         self.status = f" {self.engine.name} · {asked} · {lessons:,} lesson{'s' * (lessons != 1)}{speed} · /help"
 
     def _footnote(self, answer: Answer) -> None:
-        """Below an answer, in small: that it ended early, or that a lesson spoke."""
+        """Below an answer, in small: that it ended early, and which lesson spoke, or would have."""
         if answer.finish_reason == "cancelled":
             show(Text("(stopped)", "dim"))
         elif answer.finish_reason == "length":
             show(Text("(cut off at the most tokens)", "dim"))
         spoke = answer.receipt.spoke
-        if spoke is not None:
-            shown = short_ids(self.store, [spoke.lesson_id])[spoke.lesson_id]
-            show(Text(f"↳ from lesson {shown}, probability {spoke.probability:.2f} · /why", "dim"))
+        hushed = next((r for r in answer.receipt.recalled if r.decision == "silent"), None)
+        nearest = spoke or hushed
+        if nearest is not None:
+            shown = short_ids(self.store, [nearest.lesson_id])[nearest.lesson_id]
+            what = f"from lesson {shown}" if spoke else f"not from lesson {shown}, {silence(nearest.table)}"
+            show(Text(f"↳ {what}, probability {nearest.probability:.2f} · /why", "dim"))

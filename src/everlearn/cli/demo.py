@@ -102,7 +102,8 @@ def _sums(report: DemoReport) -> RenderableType:
     table.add_row("first answer after it", f"{report.first_answer_ms_median:.0f} ms (median)")
     table.add_row("added to a question", f"{report.added_ms_median:+.1f} ms (median, to the first token)")
     table.add_row(
-        "on disk for a fact", f"{report.lesson_bytes:,.0f} bytes lesson, {report.derived_bytes:,.0f} bytes derived"
+        "on disk for a fact, log included",
+        f"{report.lesson_bytes:,.0f} bytes lesson, {report.derived_bytes:,.0f} bytes derived",
     )
     machine = report.where.get("machine", {})
     where = ", ".join(filter(None, (machine.get("processor"), machine.get("accelerator"))))

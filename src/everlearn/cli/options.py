@@ -81,7 +81,16 @@ RepetitionPenalty = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Makes sampling repeatable.")]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", metavar="N", min=1, help="Most tokens of an answer.")]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens",
+        metavar="N",
+        min=1,
+        help="Most tokens of an answer; 256, more where a taught answer is longer.",
+        show_default=False,
+    ),
+]
 Stop = Annotated[
     list[str] | None, typer.Option("--stop", metavar="TEXT", help="End the answer before this text; may be repeated.")
 ]
@@ -105,7 +114,7 @@ def sampling_of(
     min_p: float,
     repetition_penalty: float,
     seed: int | None,
-    max_new_tokens: int,
+    max_new_tokens: int | None,
     stop: list[str] | None,
 ) -> Sampling:
     """The sampling settings; says so where some of them have no effect."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from everlearn.cli.screen import document, one_line, table_of, text
+from everlearn.cli.screen import document, one_line, table_of, text, visible
 from everlearn.records import DEFAULT_TABLE, Answer, Lesson, Recalled, Receipt
 from everlearn.store.port import LessonStore
 
-_STYLES = {"spoke": "green", "outranked": "yellow", "below_threshold": "dim"}
+_STYLES = {"spoke": "green", "outranked": "yellow", "below_threshold": "dim", "silent": "magenta"}
 FORGOTTEN = "(forgotten)"
 
 
@@ -33,7 +33,14 @@ def receipt_view(answer: Answer, lessons: Mapping[str, Lesson], shown: Mapping[s
         return Group(Text(_nothing(receipt), "dim"), cost_line(answer))
     columns = ("=lesson", "=table", "question", "answer", ">cosine", ">proba-\nbility", "decision")
     rows = [_row(recalled, lessons.get(recalled.lesson_id), shown) for recalled in receipt.recalled]
-    return Group(table_of(columns, rows, {"=table": DEFAULT_TABLE}), cost_line(answer))
+    table = table_of(columns, rows, {"=table": DEFAULT_TABLE})
+    hushed = sorted({recalled.table for recalled in receipt.recalled if recalled.decision == "silent"})
+    return Group(table, *(Text(silence(name), "dim") for name in hushed), cost_line(answer))
+
+
+def silence(table: str) -> str:
+    """Why an entry of a table that may speak did not."""
+    return f"silent: the residual of table {visible(table)} is 0"
 
 
 def cost_line(answer: Answer) -> Text:

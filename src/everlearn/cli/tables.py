@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Annotated
 
@@ -130,42 +129,24 @@ def delete(ctx: typer.Context, name: Name, yes: options.Yes = False, json: optio
 def changed(
     settings: TableSettings, threshold: float | None, residual: float | None, blocks: str | None, sparsity: float | None
 ) -> TableSettings:
-    """Settings with those replaced that are given.
-
-    Raises:
-        SettingsError: a value is out of its range.
-    """
-    if threshold is not None:
-        settings = dataclasses.replace(settings, threshold=_within("threshold", threshold))
-    if residual is not None:
-        settings = dataclasses.replace(settings, residual=_within("residual", residual))
-    if sparsity is not None:
-        if sparsity == 0:
-            raise SettingsError(
-                "sparsity is 0, wanted above 0, at most 1.", hint="To store no correction use --residual 0."
-            )
-        settings = dataclasses.replace(settings, sparsity=_within("sparsity", sparsity))
-    return settings if blocks is None else dataclasses.replace(settings, blocks=_blocks(blocks))
-
-
-def _within(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise SettingsError(f"{name} is {value:g}, wanted 0 to 1.", hint=f"For example: --{name} 0.5")
-    return value
+    """Settings with those replaced that are given; the store checks them."""
+    return TableSettings(
+        threshold=settings.threshold if threshold is None else threshold,
+        residual=settings.residual if residual is None else residual,
+        blocks=settings.blocks if blocks is None else _blocks(blocks),
+        sparsity=settings.sparsity if sparsity is None else sparsity,
+    )
 
 
 def _blocks(value: str) -> tuple[int, ...]:
     if value == "auto":
         return ()
     try:
-        blocks = tuple(int(part) for part in value.split(","))
+        return tuple(int(part) for part in value.split(","))
     except ValueError as cause:
         raise SettingsError(
             f"blocks is {value!r}, wanted whole numbers.", hint="For example: --blocks 26,28,-1"
         ) from cause
-    if len(set(blocks)) < len(blocks):
-        raise SettingsError(f"blocks is {value!r}: one of them stands there twice.", hint="Name each block once.")
-    return blocks
 
 
 def _block_names(settings: TableSettings) -> str:

@@ -18,7 +18,7 @@ from everlearn.cli.screen import err, note, show, show_json, visible
 from everlearn.corpus.lesson_files import LessonLine, file_digest, read_lessons
 from everlearn.errors import FileFormatError
 from everlearn.records import DEFAULT_TABLE, Lesson, OnConflict, Taught
-from everlearn.store.port import ImportProgress
+from everlearn.store.port import EACH_ITS_OWN, ImportProgress
 
 MOST_ERRORS_SHOWN = 20
 MOST_ERRORS_KEPT = 1000
@@ -174,7 +174,9 @@ def teach_lines(choice: Choice, job: FileImport, check: FileCheck, tables: froze
 def _progress_key(job: FileImport, check: FileCheck) -> ImportProgress:
     """What an earlier try is found by. Lessons that went each to its own table count apart from all in one table."""
     digest = file_digest(job.path)
-    return ImportProgress(digest, job.table, 0) if job.table else ImportProgress(f"{digest}/own", check.table, 0)
+    if job.table:
+        return ImportProgress(digest, job.table, 0)
+    return ImportProgress(digest + EACH_ITS_OWN, check.table, 0)
 
 
 def _lines(job: FileImport, tables: frozenset[str]) -> Iterator[LessonLine]:

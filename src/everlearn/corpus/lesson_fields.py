@@ -134,8 +134,8 @@ def _time(name: str, value: object) -> datetime:
     """A time in ISO 8601; without a zone it is taken as UTC."""
     try:
         time = datetime.fromisoformat(_text(name, value))
-    except ValueError as cause:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError) as cause:
         raise FileFormatError(
             f"{name} is {value!r}, wanted a date or time.", hint="Write it as 2026-01-31 or 2026-01-31T12:00:00+00:00."
         ) from cause
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -13,6 +13,7 @@ from everlearn.engine.row import Row
 from everlearn.engine.sampling import Sampler, checked
 from everlearn.engine.stream import Stream
 from everlearn.errors import ConversationError
+from everlearn.memory.cursor import Cursor
 from everlearn.memory.memory import Memory
 from everlearn.memory.recall import Recall
 from everlearn.models.base import BaseModel
@@ -21,6 +22,8 @@ from everlearn.records import Answer, Message, Receipt, Sampling, Usage
 from everlearn.store.ids import new_id
 from everlearn.text.chat import ChatText
 from everlearn.text.stream import TextStream
+
+USUAL_TOKENS = 256
 
 
 @dataclass(slots=True)
@@ -82,7 +85,7 @@ class Answerer:
             cursor=cursor,
             text=TextStream(self.text.decode, sampling.stop),
             stop_ids=self.text.stop_ids,
-            most=min(sampling.max_new_tokens, self.model.context_length - len(ids)),
+            most=min(_limit(sampling, cursor), self.model.context_length - len(ids)),
             keep_cache=cache is not None,
         )
         return Begun(row, recall, ids, kept, (time.perf_counter() - begun) * 1000, time.perf_counter())
@@ -132,6 +135,13 @@ class Answerer:
             decode_ms=(time.perf_counter() - begun.decoding_since) * 1000,
         )
         return Answer(text.strip(), self.receipt(begun.recall, row.steps_corrected), usage, row.finish or "cancelled")
+
+
+def _limit(sampling: Sampling, cursor: Cursor | None) -> int:
+    """Tokens at most: what was asked for, else the usual number, or what a taught answer needs."""
+    if sampling.max_new_tokens is not None:
+        return sampling.max_new_tokens
+    return USUAL_TOKENS if cursor is None else max(USUAL_TOKENS, cursor.length)
 
 
 def _common(cached: Sequence[int], ids: Sequence[int]) -> int:

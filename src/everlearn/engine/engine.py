@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from everlearn.engine.answering import Answerer
+from everlearn.engine.answering import Answerer, Begun
 from everlearn.engine.decode import forward, prefill
 from everlearn.engine.prompt import Prompt, messages_of
 from everlearn.engine.row import corrected_logits
@@ -38,6 +38,8 @@ class Engine:
         self.model = model
         self.text = text
         self.memory = memory
+        self.before_close: list[Callable[[], None]] = []
+        self._closed = False
         self._answerer = Answerer(model, text, memory)
 
     @property
@@ -81,6 +83,9 @@ class Engine:
     ) -> list[Answer]:
         """Answer several prompts, `batch_size` of them decoded together, each with its own corrections.
 
+        In bfloat16 the last bits of a row's logits depend on how many rows there are, so at a near tie an answer may
+        take another turn here than alone. Where bits matter, ask one at a time.
+
         Args:
             prompts: as for `answer`.
             tables: for all of them.
@@ -107,8 +112,15 @@ class Engine:
         """
         if len({id(session) for session, _ in said}) < len(said):
             raise ConversationError("One session is asked twice in one batch.", hint="Ask one turn after the other.")
-        begun = [session.begin(text, sampling) for session, text in said]
-        answers = self._answerer.finish_together(begun)
+        begun: list[Begun] = []
+        try:
+            for session, text in said:
+                begun.append(session.begin(text, sampling))
+            answers = self._answerer.finish_together(begun)
+        except BaseException:  # also Ctrl-C: the turns of this batch did not happen
+            for (session, _), _ in zip(said, begun, strict=False):
+                session.abandon()
+            raise
         for (session, _), each, answer in zip(said, begun, answers, strict=True):
             session.end(each, answer)
         return answers
@@ -142,10 +154,17 @@ class Engine:
         return torch.stack([logits for logits, _ in zip(steps, tokens, strict=False)])
 
     def close(self) -> None:
-        """Release the files of the memory."""
-        self.memory.refresh()  # what another process forgot since the last question leaves the derived data, too
-        self.memory.store.close()
-        self.memory.derived.close()
+        """Release the files of the memory. Closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        for callback in self.before_close:
+            callback()
+        try:
+            self.memory.refresh()  # what another process forgot since the last question leaves the derived data, too
+        finally:
+            self.memory.store.close()
+            self.memory.derived.close()
 
     def _trace(self, prompt: Prompt, tables: Sequence[str] | None, choose: Callable[[int], int]) -> Iterator[Tensor]:
         """Corrected logits [V] step by step; `choose(step)` gives the token that is fed next."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast, get_args
 
 from everlearn.errors import ConversationError
 from everlearn.records import Message, Role
 from everlearn.text.clean import MAX_MESSAGE_CHARACTERS, checked
+
+_LIST = 'For example: [{"role": "user", "content": "..."}]'
+_HINTS = {bytes: "Decode it first, usually with .decode().", Message: "Put it in a list."}
 
 Prompt = str | Sequence[Message | Mapping[str, str]]
 
@@ -20,28 +23,36 @@ def messages_of(prompt: Prompt) -> list[Message]:
     """
     if isinstance(prompt, str):
         return [_checked(Message("user", prompt))]
+    if isinstance(prompt, bytes | bytearray | Message | Mapping) or not isinstance(prompt, Iterable):
+        raise ConversationError(
+            f"The prompt is {_kind(prompt)}, wanted text or a list of messages.", hint=_HINTS.get(type(prompt), _LIST)
+        )
     messages = [_checked(_message(m)) for m in prompt]
     if not messages or messages[-1].role != "user":
         raise ConversationError("The last message is not the user's.", hint="End with a message of role user.")
     return messages
 
 
-def question_of(messages: Sequence[Message]) -> tuple[str, str]:
-    """The last user message, and the user message before it ("" where there is none)."""
+def question_of(messages: Sequence[Message]) -> tuple[str, list[str]]:
+    """The last user message, and those before it, oldest first."""
     said = [m.content for m in messages if m.role == "user"]
-    return said[-1], said[-2] if len(said) > 1 else ""
+    return said[-1], said[:-1]
 
 
 def _message(message: Message | Mapping[str, str]) -> Message:
-    if isinstance(message, Message):
-        return message
-    if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
-        raise ConversationError(f"A message is {message!r}.", hint='Wanted {"role": ..., "content": ...} or a Message.')
-    if message["role"] not in get_args(Role):
-        raise ConversationError(
-            f"A message has the role {message['role']!r}.", hint="Wanted system, user or assistant."
-        )
-    return Message(cast(Role, message["role"]), message["content"])
+    if not isinstance(message, Message):
+        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
+            raise ConversationError(
+                f"A message is {message!r}.", hint='Wanted {"role": ..., "content": ...} or a Message.'
+            )
+        message = Message(cast(Role, message["role"]), message["content"])
+    if message.role not in get_args(Role):
+        raise ConversationError(f"A message has the role {message.role!r}.", hint="Wanted system, user or assistant.")
+    return message
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"
 
 
 def _checked(message: Message) -> Message:

@@ -13,6 +13,16 @@ from torch import Tensor
 from everlearn.errors import SettingsError
 from everlearn.records import Sampling
 
+COLDEST = 1e-3  # below it logits divided by the temperature may leave the range of float32
+
+_WHOLE = {"max_new_tokens": (1, 1_000_000), "top_k": (0, 10_000_000)}
+_REAL = {
+    "temperature": (0.0, 100.0),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (0.01, 100.0),
+}
+
 
 def checked(sampling: Sampling) -> Sampling:
     """Return the settings, or say which one is impossible.
@@ -20,30 +30,50 @@ def checked(sampling: Sampling) -> Sampling:
     Raises:
         SettingsError: a value out of its range.
     """
-    ranges = {
-        "max_new_tokens": (1, 1_000_000),
-        "temperature": (0.0, 100.0),
-        "top_p": (0.0, 1.0),
-        "top_k": (0, 10_000_000),
-        "min_p": (0.0, 1.0),
-        "repetition_penalty": (0.01, 100.0),
-    }
-    for name, (low, high) in ranges.items():
+    if not isinstance(sampling, Sampling):
+        raise SettingsError(f"The sampling is {sampling!r}, wanted a Sampling.", hint="For example: Sampling()")
+    for name, (least, most) in _WHOLE.items():
         value = getattr(sampling, name)
-        if not isinstance(value, int | float) or math.isnan(value) or not low <= value <= high:
+        if (name, value) != ("max_new_tokens", None) and not (_is_whole(value) and least <= value <= most):
+            raise SettingsError(
+                f"{name} is {value!r}, wanted a whole number from {least} to {most:,}.", hint="0 turns top_k off."
+            )
+    for name, (low, high) in _REAL.items():
+        value = getattr(sampling, name)
+        if not _is_number(value) or not low <= value <= high:
             raise SettingsError(
                 f"{name} is {value!r}, wanted {low:g} to {high:g}.", hint="0 turns temperature and top_k off."
             )
-    sampling = dataclasses.replace(sampling, stop=_as_tuple(sampling.stop))  # a lone string or a list is taken too
-    if any(not s for s in sampling.stop):
-        raise SettingsError("A stop string is empty.", hint="Leave it out.")
-    return sampling
+    if 0.0 < sampling.temperature < COLDEST:
+        raise SettingsError(
+            f"temperature is {sampling.temperature!r}, too small to divide by: wanted 0, or {COLDEST:g} to 100.",
+            hint="0 always takes the likeliest token.",
+        )
+    if sampling.seed is not None and not _is_whole(sampling.seed):
+        raise SettingsError(f"seed is {sampling.seed!r}, wanted a whole number.", hint="None draws anew each time.")
+    return dataclasses.replace(sampling, stop=_stops(sampling.stop))
 
 
-def _as_tuple(stop: object) -> tuple[str, ...]:
-    if isinstance(stop, str):
-        return (stop,)
-    return tuple(str(s) for s in stop) if isinstance(stop, Iterable) else ()
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and not math.isnan(value))
+
+
+def _stops(stop: object) -> tuple[str, ...]:
+    """The stop strings; a lone one, a list or None are taken too."""
+    found = (stop,) if isinstance(stop, str) else () if stop is None else stop
+    if not isinstance(found, Iterable):
+        raise SettingsError(f"stop is {stop!r}, wanted strings.", hint='For example: stop=("END",)')
+    stops = tuple(found)
+    for each in stops:
+        if not isinstance(each, str):
+            raise SettingsError(f"stop holds {each!r}, wanted strings.", hint='For example: stop=("END",)')
+        if not each:
+            raise SettingsError("A stop string is empty.", hint="Leave it out.")
+    return stops
 
 
 @final

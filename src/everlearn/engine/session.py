@@ -8,16 +8,19 @@ forgotten while a conversation runs takes effect at the next question and leaves
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import final
 
 from everlearn.engine.answering import Answerer, Begun
 from everlearn.engine.stream import Stream
-from everlearn.errors import ConversationError
+from everlearn.errors import ConversationError, StoreError
 from everlearn.records import Answer, Message, Sampling, Turn
 from everlearn.store.ids import new_id
 from everlearn.text.clean import MAX_MESSAGE_CHARACTERS, checked
+
+_log = logging.getLogger(__name__)
 
 
 @final
@@ -59,8 +62,15 @@ class Session:
         return len(self._ids)
 
     def say(self, text: str, *, sampling: Sampling | None = None) -> Answer:
-        """Say something and get the whole answer."""
-        return self.stream(text, sampling=sampling).answer
+        """Say something and get the whole answer. When it is interrupted, the turn did not happen."""
+        begun = self.begin(text, sampling)
+        try:
+            answer = self._answerer.finish_together([begun])[0]
+        except BaseException:  # also Ctrl-C
+            self.abandon()
+            raise
+        self.end(begun, answer)
+        return answer
 
     def stream(self, text: str, *, sampling: Sampling | None = None) -> Stream:
         """Say something and get the answer piece by piece. The turn counts once the stream has ended or was closed."""
@@ -68,7 +78,12 @@ class Session:
         return self._answerer.streamed(begun, lambda answer: self.end(begun, answer))
 
     def undo(self) -> bool:
-        """Take back the last turn; False where there is none."""
+        """Take back the last turn; False where there is none.
+
+        Raises:
+            ConversationError: an answer is still running.
+        """
+        self._check_idle()
         if not any(m.role == "assistant" for m in self.messages):
             return False
         del self.messages[-2:]
@@ -77,12 +92,10 @@ class Session:
 
     def begin(self, text: str, sampling: Sampling | None = None) -> Begun:
         """Read the user's next message; `end` has to follow."""
-        if self._open:
-            raise ConversationError("The answer before is still running.", hint="Read it to its end, or close it.")
+        self._check_idle()
         content = checked(text, what="The message", limit=MAX_MESSAGE_CHARACTERS, error=ConversationError)
         talk = [*self.messages, Message("user", content)]
-        previous = next((m.content for m in reversed(self.messages) if m.role == "user"), "")
-        recall = self._answerer.memory.recall([(content, previous)], self.tables)[0]
+        recall = self._answerer.recall([talk], self.tables)[0]
         cached, self._ids = self._ids, []  # if reading fails half-way the cache counts as empty
         if not cached:
             self._cache = self._answerer.model.new_cache()
@@ -97,8 +110,24 @@ class Session:
         question = self.messages[-1].content
         self.messages.append(Message("assistant", answer.text))
         self.last, self.last_turn = answer, new_id()
-        turn = Turn(self.last_turn, self.id, question, answer.text, answer.receipt, datetime.now(UTC))
-        self._answerer.memory.store.add_turn(turn)
+        self._keep_turn(Turn(self.last_turn, self.id, question, answer.text, answer.receipt, datetime.now(UTC)))
+
+    def abandon(self) -> None:
+        """Take back what `begin` did; its cache may be half written."""
+        self.messages, self._open = self.messages[:-1], False
+        self._ids = []
+
+    def _check_idle(self) -> None:
+        if self._open:
+            raise ConversationError("The answer before is still running.", hint="Read it to its end, or close it.")
+
+    def _keep_turn(self, turn: Turn) -> None:
+        try:
+            self._answerer.memory.store.add_turn(turn)
+        except StoreError as cause:
+            # The answer was given; a full disk or a read-only folder must not take it back. Feedback cannot name it.
+            self.last_turn = ""
+            _log.warning("A turn of the conversation was not kept: %s", cause)
 
     def _keep(self, begun: Begun) -> None:
         """Keep of the cache what is a function of the tokens alone."""

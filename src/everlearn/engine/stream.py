@@ -24,6 +24,7 @@ class Stream:
         self._steps = steps
         self._finish = finish
         self._pieces: list[str] = []
+        self._blank = ""
         self._answer: Answer | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -31,7 +32,8 @@ class Stream:
 
     def __next__(self) -> str:
         try:
-            for _, piece in self._steps:
+            for _, text in self._steps:
+                piece = self._trimmed(text)
                 if piece:
                     self._pieces.append(piece)
                     return piece
@@ -58,6 +60,15 @@ class Stream:
             pass
         assert self._answer is not None
         return self._answer
+
+    def _trimmed(self, piece: str) -> str:
+        """White space is held back until something follows it, as the answer's text has none at its ends."""
+        piece = self._blank + piece
+        if not self._pieces:
+            piece = piece.lstrip()
+        visible = piece.rstrip()
+        self._blank = piece[len(visible) :]
+        return visible
 
     def _close(self) -> None:
         if self._answer is None:

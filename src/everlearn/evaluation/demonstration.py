@@ -175,6 +175,7 @@ class _Demo:
         self._facts, self._unrelated = facts, unrelated
         self._progress, self._done = progress, 0
         self._total = 5 * len(facts) + 2 * len(unrelated)
+        self._where = where()
         self._started = time.perf_counter()
 
     def run(self, make_twin: MakeTwin) -> DemoReport:
@@ -220,7 +221,7 @@ class _Demo:
             others=others,
             proof=proof,
             seconds=time.perf_counter() - self._started,
-            where=where(),
+            where=self._where,
         )
 
     def _ask(self, questions: Sequence[str], tables: Sequence[str] | None = None) -> list[Answer]:

@@ -66,6 +66,7 @@ class _Run:
         if options.protocol == "wild":
             self._asking = Wild(engine, max_new_tokens=self._max_new_tokens, locality_tokens=options.locality_tokens)
         self._timed = plan.timed(options.timed_questions)
+        self._where = where()  # now: the checkout may move on while this runs
         self._progress = progress
         self._done = 0
         self._total = len(plan.asked["locality"]) + len(plan.edits) + len(plan.questions) + len(self._timed)
@@ -155,7 +156,7 @@ class _Run:
             active_entries=self._active_entries(),
             failures=sums.failures(scored, lineage),
             settings={**self._options.as_settings(), "max_new_tokens": self._max_new_tokens},
-            where=where(),
+            where=self._where,
             seconds=self._seconds(),
         )
 

@@ -95,6 +95,7 @@ def teach_speed(
         progress: called after each step.
     """
     assert len(lessons) > singles + WARM_UP
+    place = where()
     teach(lessons[:1])
     for lesson in lessons[1:WARM_UP]:
         teach([lesson])
@@ -107,7 +108,7 @@ def teach_speed(
     bulk_ms = _timed_ms(teach, bulk)
     if progress is not None:
         progress(len(lessons) - WARM_UP, len(lessons) - WARM_UP)
-    return TeachSpeed(singles, median(times) or 0.0, percentile(times, 0.95), len(bulk), bulk_ms / 1000, where())
+    return TeachSpeed(singles, median(times) or 0.0, percentile(times, 0.95), len(bulk), bulk_ms / 1000, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,7 @@ def measure_latency(
     """
     options = options or LatencyOptions()
     assert max(options.sizes) <= len(lessons)
+    place = where()  # now: the checkout may move on while this runs
     costs, taught, steps = [], 0, len(options.sizes) + 1
     for number, size in enumerate(sorted(options.sizes), start=1):
         if size > taught:
@@ -208,7 +210,7 @@ def measure_latency(
         _token_ratio(engine, unrelated[: options.questions], full, (EMPTY_TABLE,), options),
         _token_ratio(engine, hits, full, (), options),
         _entries(engine, options.table),
-        where(),
+        place,
     )
     if progress is not None:
         progress(steps, steps)

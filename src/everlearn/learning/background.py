@@ -53,16 +53,21 @@ class BackgroundCorrections:
             self._wake.clear()
             while self._wake.wait(_QUIET_S) and not self._stop.is_set():
                 self._wake.clear()  # still being taught
-            try:
-                self._compute()
-            except EverlearnError as cause:
-                # The same error meets the question that needs the value, and its asker; here it is only noted.
-                _log.warning("corrections were not computed in the background: %s", cause)
+            self._compute()
 
     def _compute(self) -> None:
         with self._lock:
             ids, self._ids = self._ids, []
-        for lesson, settings in self._memory.warm(ids):
+        try:
+            todo = self._memory.warm(ids)
+        except EverlearnError as cause:
+            _log.warning("corrections were not computed in the background: %s", cause)
+            return
+        for lesson, settings in todo:
             if self._stop.is_set():
                 return
-            self._memory.corrections.get(lesson, settings)
+            try:
+                self._memory.correction(lesson, settings)
+            except EverlearnError as cause:
+                # The same error meets the question that needs the value, and its asker; here it is only noted.
+                _log.warning("the correction of lesson %s was not computed: %s", lesson.id, cause)

@@ -10,8 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,8 @@ from uuid import uuid4
 from everlearn.corpus.lesson_fields import STORE_FIELDS, lesson_of, row_of
 from everlearn.errors import FileFormatError, InputError, StoreFullError, StoreReadOnlyError
 from everlearn.records import Lesson, TableSettings
-from everlearn.store.port import LessonQuery, LessonStore
+from everlearn.store.port import LessonStore
+from everlearn.store.rules import check_tables
 
 FORM = 1
 _NAME = "everlearn_checkpoint"
@@ -62,7 +62,8 @@ def read(path: Path) -> tuple[dict[str, TableSettings], list[Lesson]]:
     """Read a checkpoint and check every byte of it.
 
     Raises:
-        FileFormatError: no checkpoint, damaged, cut short, or of a newer form.
+        FileFormatError: no checkpoint, damaged, cut short, of a newer form, or its lessons name tables or successors
+            that are not in it.
     """
     try:
         lines = path.read_bytes().splitlines(keepends=True)
@@ -76,13 +77,15 @@ def read(path: Path) -> tuple[dict[str, TableSettings], list[Lesson]]:
     wanted = _parsed(lines[-1], path).get("sha256")
     if wanted != hashlib.sha256(b"".join(lines[:-1])).hexdigest():
         raise FileFormatError(f"{path} is damaged or cut short: its sha256 does not fit.", hint="Use another copy.")
-    tables = {name: _settings(values) for name, values in head["tables"].items()}
-    return tables, [_lesson(_parsed(line, path), path) for line in lines[1:-1]]
+    tables = _tables(head, path)
+    lessons = [_lesson(_parsed(line, path), path) for line in lines[1:-1]]
+    _check_links(tables, lessons, path)
+    return tables, lessons
 
 
 def _lines(store: LessonStore, model: str) -> Iterator[bytes]:
-    lessons = store.lessons(LessonQuery(limit=sys.maxsize))
-    tables = {info.name: dataclasses.asdict(info.settings) for info in store.tables()}
+    lessons, infos = store.snapshot()
+    tables = {info.name: dataclasses.asdict(info.settings) for info in infos}
     saved_at = datetime.now(UTC).isoformat()
     yield _line({_NAME: FORM, "model": model, "saved_at": saved_at, "tables": tables, "lessons": len(lessons)})
     for lesson in lessons:
@@ -103,16 +106,50 @@ def _parsed(line: bytes, path: Path) -> dict[str, Any]:
     return values
 
 
-def _settings(values: dict[str, Any]) -> TableSettings:
-    return TableSettings(**{**values, "blocks": tuple(values["blocks"])})
+def _tables(head: dict[str, Any], path: Path) -> dict[str, TableSettings]:
+    try:
+        tables = {
+            name: TableSettings(**{**values, "blocks": tuple(values["blocks"])})
+            for name, values in head["tables"].items()
+        }
+        check_tables(tables)
+    except (KeyError, TypeError, AttributeError, InputError) as cause:
+        raise FileFormatError(f"{path} holds a table that cannot be read: {cause}", hint="Use another copy.") from cause
+    return tables
 
 
 def _lesson(row: dict[str, Any], path: Path) -> Lesson:
     try:
         kept = {name: row[name] for name in STORE_FIELDS}
-        kept["taught_at"] = datetime.fromisoformat(kept["taught_at"])
+        kept["taught_at"] = _moment(kept["taught_at"])
         return dataclasses.replace(lesson_of(row, table=None), **kept)
-    except (KeyError, ValueError, InputError) as cause:
+    except (KeyError, TypeError, ValueError, OverflowError) as cause:
         raise FileFormatError(
             f"{path} holds a lesson that cannot be read: {cause}", hint="Use another copy."
         ) from cause
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"taught_at is {text!r}, wanted a time with its zone")
+    return moment.astimezone(UTC)
+
+
+def _check_links(tables: Mapping[str, TableSettings], lessons: Sequence[Lesson], path: Path) -> None:
+    """See that all that lessons point to is in the same file."""
+    ids = {lesson.id for lesson in lessons}
+    if len(ids) < len(lessons) or "" in ids:
+        raise FileFormatError(f"{path} holds lessons without an id of their own.", hint="Use another copy.")
+    for lesson in lessons:
+        if lesson.table not in tables:
+            raise FileFormatError(
+                f"{path} holds lesson {lesson.id} of table {lesson.table!r}, but not that table.",
+                hint="Use another copy, or save it again.",
+            )
+        heir, wanted = lesson.superseded_by, "superseded" if lesson.superseded_by else "active"
+        if lesson.status != wanted or (heir and heir not in ids):
+            raise FileFormatError(
+                f"{path} holds lesson {lesson.id}, {lesson.status}, replaced by {heir or 'none'!r}: that does not fit.",
+                hint="Use another copy.",
+            )

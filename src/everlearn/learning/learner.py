@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import final
 
 from everlearn.engine.engine import Engine
-from everlearn.errors import LessonError
+from everlearn.errors import SettingsError
 from everlearn.learning import checkpoint
 from everlearn.learning.background import BackgroundCorrections
+from everlearn.learning.feedback import lesson_of
 from everlearn.learning.teach import prepared, teach
-from everlearn.records import Feedback, Forgotten, Lesson, OnConflict, Sampling, Taught
+from everlearn.memory.correction import chosen_blocks
+from everlearn.records import Feedback, Forgotten, Lesson, OnConflict, Sampling, TableSettings, Taught
 from everlearn.store.port import ImportProgress
 
 Progress = Callable[[int, int], None]
@@ -31,7 +33,9 @@ class Learner:
     def __init__(self, engine: Engine, *, background: bool = True) -> None:
         self.engine = engine
         self._background = BackgroundCorrections(engine.memory) if background else None
-        atexit.register(self.close)
+        if self._background is not None:
+            engine.before_close.append(self._background.close)
+            weakref.finalize(self, self._background.close)  # also when the program ends
 
     def teach(self, lesson: Lesson, *, on_conflict: OnConflict = "supersede") -> Taught:
         """Learn one lesson. It is on disk, and the next question of any process knows it, when this returns.
@@ -47,7 +51,7 @@ class Learner:
             ConflictError: it contradicts an active lesson, and `on_conflict` is "reject".
             StoreError: the state folder cannot be written; nothing was learned.
         """
-        return self._commit([prepared(lesson, self.engine.text)], on_conflict, None)[0]
+        return self._commit([prepared(lesson, self.engine)], on_conflict, None)[0]
 
     def teach_many(
         self,
@@ -70,10 +74,12 @@ class Learner:
         Raises:
             LessonError, TableNotFoundError, ConflictError, StoreError: as for `teach`; earlier batches stay learned.
         """
+        if batch_size < 1:
+            raise SettingsError(f"batch_size is {batch_size}, wanted 1 or more.", hint="256 is the usual value.")
         total = len(lessons) if isinstance(lessons, Sequence) else 0
         outcomes: list[Taught] = []
         for batch in _batches(lessons, batch_size):
-            ready = [prepared(lesson, self.engine.text) for lesson in batch]
+            ready = [prepared(lesson, self.engine) for lesson in batch]
             done = len(outcomes) + len(ready)
             mark = imported and ImportProgress(imported.digest, imported.table, imported.lines + done)
             outcomes += self._commit(ready, on_conflict, mark)
@@ -105,18 +111,36 @@ class Learner:
 
         Raises:
             LessonError: the verdict is "wrong" without a correction.
+            NotFoundError: the turn it names is not kept.
         """
-        if feedback.verdict == "right":
-            return None
-        if not feedback.correction.strip():
-            raise LessonError(
-                "The feedback says wrong, but not what is right.", hint="Give the right answer as correction."
-            )
-        source = f"feedback on turn {feedback.turn}" if feedback.turn else "feedback"
-        lesson = Lesson(feedback.prompt, feedback.correction, feedback.table, source=source, author=feedback.author)
-        return self.teach(lesson)
+        lesson = lesson_of(feedback, self.engine.memory)
+        return None if lesson is None else self.teach(lesson)
 
-    def generate(self, prompt: str, *, max_new_tokens: int = 256, temperature: float = 0.0) -> str:
+    def put_table(self, name: str, settings: TableSettings | None = None) -> None:
+        """Create a look-up table, or change its settings.
+
+        Raises:
+            SettingsError: an impossible setting, or a block that this model has not.
+        """
+        settings = settings or TableSettings()
+        chosen_blocks(settings, self.engine.model.num_blocks)
+        self.engine.memory.store.put_table(name, settings)
+
+    def delete_table(self, name: str) -> Forgotten:
+        """Delete a look-up table and forget all its lessons.
+
+        Raises:
+            TableNotFoundError: no such table.
+        """
+        memory = self.engine.memory
+        with memory.lock:
+            gone = memory.store.delete_table(name)
+            derived = memory.derived.delete(gone)
+            memory.corrections.drop(gone)
+            memory.refresh()
+        return Forgotten(tuple(gone), derived=derived)
+
+    def generate(self, prompt: str, *, max_new_tokens: int | None = None, temperature: float = 0.0) -> str:
         """Answer with everything that was learned; the text alone."""
         sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature)
         return self.engine.answer(prompt, sampling=sampling).text
@@ -125,7 +149,7 @@ class Learner:
         """Compute all missing corrections now; returns how many. Without it the first question that needs one does."""
         todo = self.engine.memory.warm()
         for done, (lesson, settings) in enumerate(todo, 1):
-            self.engine.memory.corrections.get(lesson, settings)
+            self.engine.memory.correction(lesson, settings)
             if progress is not None:
                 progress(done, len(todo))
         return len(todo)
@@ -149,7 +173,6 @@ class Learner:
 
     def close(self) -> None:
         """Stop the background thread. The engine stays open."""
-        atexit.unregister(self.close)
         if self._background is not None:
             self._background.close()
 

@@ -5,40 +5,63 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import final
+from typing import final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everlearn.errors import ConflictError, LessonError, StoreBusyError
-from everlearn.memory.gate import Gate
+from everlearn.engine.engine import Engine
+from everlearn.errors import ConflictError, LessonError, SettingsError, StoreBusyError
+from everlearn.memory.correction import told_ids
 from everlearn.memory.memory import Memory
 from everlearn.memory.table import LookupTable
-from everlearn.records import Lesson, OnConflict, Taught
+from everlearn.records import DEFAULT_TENANT, Lesson, OnConflict, Taught
 from everlearn.store.ids import new_id
 from everlearn.store.port import ImportProgress, StaleError
-from everlearn.text.chat import ChatText
 from everlearn.text.clean import MAX_ANSWER_CHARACTERS, MAX_PROMPT_CHARACTERS, checked, same_words
 
 _ATTEMPTS = 20
 
 
-def prepared(lesson: Lesson, text: ChatText) -> Lesson:
+def prepared(lesson: Lesson, engine: Engine) -> Lesson:
     """A lesson with clean text, or the reason why it cannot be learned.
 
     Raises:
-        LessonError: empty, too long, not spellable, importance out of range, valid_to before valid_from.
+        LessonError: empty, too long for people or for the model, not spellable, another field out of its range.
     """
     prompt = checked(lesson.prompt, what="The prompt", limit=MAX_PROMPT_CHARACTERS, error=LessonError)
     answer = checked(lesson.answer, what="The answer", limit=MAX_ANSWER_CHARACTERS, error=LessonError)
-    text.answer_ids(answer)
+    tokens = len(told_ids(engine.text, prompt, prompt, answer)) + len(engine.text.answer_ids(answer))
+    if tokens > engine.model.context_length:
+        raise LessonError(
+            f"The lesson takes {tokens:,} tokens to read and answer; {engine.name} has room for "
+            f"{engine.model.context_length:,}.",
+            hint="Shorten the prompt or the answer.",
+        )
+    _check_fields(lesson)
+    return dataclasses.replace(lesson, prompt=prompt, answer=answer)
+
+
+def _check_fields(lesson: Lesson) -> None:
+    if isinstance(lesson.importance, bool) or not isinstance(lesson.importance, int | float):
+        raise LessonError(
+            f"importance is {lesson.importance!r}, wanted a number 0 to 1.", hint="0.5 is the usual value."
+        )
     if not 0.0 <= lesson.importance <= 1.0:
         raise LessonError(f"importance is {lesson.importance}, wanted 0 to 1.", hint="0.5 is the usual value.")
+    for field in ("valid_from", "valid_to"):
+        time = getattr(lesson, field)
+        if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):
+            raise LessonError(f"{field} is {time!r}, wanted a datetime with its zone.", hint="Add tzinfo=UTC.")
     if lesson.valid_from and lesson.valid_to and lesson.valid_to <= lesson.valid_from:
         raise LessonError(f"valid_to {lesson.valid_to} is not after valid_from {lesson.valid_from}.", hint="Swap them?")
     for field in ("table", "domain", "source", "author", "tenant"):
         checked(getattr(lesson, field) or "-", what=f"The {field}", limit=1_000, error=LessonError)
-    return dataclasses.replace(lesson, prompt=prompt, answer=answer)
+    if lesson.tenant != DEFAULT_TENANT:
+        raise LessonError(
+            f"The tenant is {lesson.tenant!r}; this version knows {DEFAULT_TENANT!r} only, no walls between several.",
+            hint="Use a state folder for each tenant.",
+        )
 
 
 def teach(
@@ -54,9 +77,12 @@ def teach(
     lesson that is active already, word for word, is left as it is.
 
     Raises:
+        SettingsError: another `on_conflict`.
         ConflictError: `on_conflict` is "reject" and a lesson contradicts an active one; nothing is written.
         StoreBusyError: other processes kept changing the store.
     """
+    if on_conflict not in get_args(OnConflict):
+        raise SettingsError(f"on_conflict is {on_conflict!r}.", hint=f"Wanted: {' or '.join(get_args(OnConflict))}.")
     vectors = memory.keys.vectors([le.prompt for le in lessons])
     for _ in range(_ATTEMPTS):
         with memory.lock:
@@ -135,6 +161,6 @@ class _Plan:
         self.vectors[made.id] = vector
         if made.table not in self._scratch:
             table = self._memory.table(made.table)
-            self._scratch[made.table] = LookupTable(made.table, table.settings, self._memory.keys, Gate.packaged())
+            self._scratch[made.table] = LookupTable(made.table, table.settings, self._memory.keys, self._memory.gate)
         self._scratch[made.table].add([made.id], [made.prompt], vector[None])
         self._outcomes.append((made.id, tuple(r.id for r in replaced)))

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from everlearn.errors import SettingsError
 from everlearn.memory.hook import recorded
 from everlearn.models.base import BaseModel
 from everlearn.records import Message, TableSettings
@@ -45,10 +46,19 @@ def chosen_blocks(settings: TableSettings, num_blocks: int) -> tuple[int, ...]:
 
     Source: measured on SmolLM2-135M-Instruct: late corrections carry a lesson to a paraphrase, early ones do not
     (docs/decisions/0003).
+
+    Raises:
+        SettingsError: the model has no such block.
     """
     if not settings.blocks:
         return (min(math.floor(num_blocks * _DEFAULT_DEPTH), num_blocks - 1),)
-    return tuple(sorted({b % num_blocks for b in settings.blocks if -num_blocks <= b < num_blocks}))
+    for block in settings.blocks:
+        if not -num_blocks <= block < num_blocks:
+            raise SettingsError(
+                f"The table corrects block {block}; this model has the blocks 0 to {num_blocks - 1}.",
+                hint=f"Set the table's blocks anew; -1 is the last one, {-num_blocks} the first.",
+            )
+    return tuple(sorted({block % num_blocks for block in settings.blocks}))
 
 
 def kind_of(model: BaseModel, settings: TableSettings) -> str:
@@ -74,10 +84,15 @@ def compute(model: BaseModel, text: ChatText, prompt: str, answer: str, settings
     """
     tokens = text.answer_ids(answer)
     which = chosen_blocks(settings, model.num_blocks)
-    with_it = text.prompt_ids([Message("user", f"{prompt}\n{answer}\n\n{prompt}")])
+    with_it = told_ids(text, prompt, prompt, answer)
     without = text.prompt_ids([Message("user", prompt)])
     told, untold = (_answer_states(model, ids, tokens, which) for ids in (with_it, without))
     return Correction(tuple(tokens), {b: _sparse(told[b] - untold[b], settings.sparsity) for b in which})
+
+
+def told_ids(text: ChatText, question: str, prompt: str, answer: str) -> list[int]:
+    """Tokens [T] of a question with the lesson in context."""
+    return text.prompt_ids([Message("user", f"{prompt}\n{answer}\n\n{question}")])
 
 
 def _answer_states(model: BaseModel, prompt: list[int], tokens: list[int], which: Sequence[int]) -> dict[int, Tensor]:

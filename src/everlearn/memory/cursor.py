@@ -36,6 +36,11 @@ class Cursor:
         self._waited = 0
 
     @property
+    def length(self) -> int:
+        """Tokens of the whole answer, the stop token included."""
+        return len(self._correction.tokens)
+
+    @property
     def target(self) -> int | None:
         """The token that comes next in the entry's answer; None when the entry is silent."""
         tokens = self._correction.tokens

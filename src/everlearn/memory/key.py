@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, final
@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from everlearn.text.clean import same_words
 
+_PLAIN_WORD = re.compile(r"[^\W_]+")
 # Chinese, Japanese and Korean characters stand for words of their own; elsewhere a run of letters or digits is a word.
-_WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+")
+_ALONE = re.compile(r"[぀-ヿ㐀-鿿가-힯\U00020000-\U0003FFFF]")
+_JOINERS = "\u200c\u200d"  # zero width, inside words of Hindi or Persian and inside emoji
+_HIDDEN_RARITY = 2.0  # as rare as a long unknown name
 _FIRST_WORD_ID = 1996  # below it the encoder's vocabulary holds special tokens, single characters and punctuation
 _EXTRA_PIECE = 0.25
 # Words that carry the grammar of a question, not its subject.
@@ -50,6 +53,11 @@ class Encoder(Protocol):
         """Word-piece ids; a frequent word is one piece with a low id."""
         ...
 
+    @property
+    def unknown_id(self) -> int | None:
+        """The piece that stands for everything the encoder cannot read; None where it reads every text."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -59,16 +67,24 @@ class Key:
         vector: [K] float32, unit length.
         signature: word -> rarity, about 0 (the commonest) to 2 (long unknown names).
         words: the prompt folded by `same_words`: equal for spellings of one question.
+        opaque: the words whose meaning the vector does not hold: symbols, other scripts than Latin, unknown pieces.
+        hidden: share of the words that the encoder cannot read at all, 0 to 1.
     """
 
     vector: NDArray[np.float32]
     signature: Mapping[str, float]
     words: str
+    opaque: frozenset[str] = frozenset()
+    hidden: float = 0.0
 
 
 @final
 class KeyMaker:
     """Makes keys of prompts.
+
+    A limit to know: questions in other words are recognised in English, which is what the packaged encoder was made
+    for. Of Russian, Arabic, Hindi, Chinese and the like it sees little more than letters, of Thai or Amharic nothing.
+    There a question is found again when its words are the same or nearly so; paraphrases need a multilingual encoder.
 
     Args:
         encoder: sentence encoder.
@@ -77,6 +93,7 @@ class KeyMaker:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self.rarity = lru_cache(maxsize=100_000)(self._measure)
+        self._is_hidden = lru_cache(maxsize=100_000)(self._lacks_pieces)
         self.width = encoder.width
         self.digest = encoder.digest
 
@@ -92,12 +109,23 @@ class KeyMaker:
 
     def key_of(self, prompt: str, vector: NDArray[np.float32]) -> Key:
         """The key of a prompt whose embedding [K] is there already."""
-        return Key(vector, {word: self.rarity(word) for word in words(prompt)}, same_words(prompt))
+        signature = {word: self.rarity(word) for word in words(prompt)}
+        if prompt.isascii():
+            return Key(vector, signature, same_words(prompt))
+        hidden = {word for word in signature if self._is_hidden(word)}
+        opaque = frozenset(hidden | {word for word in signature if _is_foreign(word)})
+        return Key(vector, signature, same_words(prompt), opaque, len(hidden) / max(len(signature), 1))
+
+    def _lacks_pieces(self, word: str) -> bool:
+        """Whether the encoder has no piece for some of a word, and so none of it reaches the vector."""
+        return self._encoder.unknown_id is not None and self._encoder.unknown_id in self._encoder.piece_ids(word)
 
     def _measure(self, word: str) -> float:
         """Rarity from the encoder's own vocabulary, which is sorted by frequency: no corpus statistics are needed."""
         if word in _GRAMMAR:
             return _GRAMMAR_WEIGHT
+        if self._is_hidden(word) or _kind(word[0]) == "S":
+            return _HIDDEN_RARITY
         ids = self._encoder.piece_ids(word)
         if not ids:
             return 1.0
@@ -106,5 +134,41 @@ class KeyMaker:
 
 
 def words(text: str) -> list[str]:
-    """Words of a text, folded: case, accents' spelling and punctuation do not matter."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    """Words of a text, folded: case, accents' spelling and punctuation do not matter.
+
+    Vowel signs and other marks belong to their word; emoji and symbols beyond ASCII are words of their own.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _PLAIN_WORD.findall(folded) if folded.isascii() else list(_words_of_any_script(folded))
+
+
+def _words_of_any_script(text: str) -> Iterator[str]:
+    word = ""
+    for character in text:
+        kind = _kind(character)
+        alone = kind == "S" or _ALONE.match(character) is not None
+        if kind in "LN" and not alone:
+            word += character
+        elif kind == "M" or character in _JOINERS:
+            word += character if word else ""
+        else:
+            if word:
+                yield word
+            word = ""
+            if alone:
+                yield character
+    if word:
+        yield word
+
+
+@lru_cache(maxsize=10_000)
+def _kind(character: str) -> str:
+    """Letter, Number, Mark, Symbol or another class of Unicode; symbols of ASCII are punctuation here."""
+    kind = unicodedata.category(character)[0]
+    return "P" if kind == "S" and character.isascii() else kind
+
+
+@lru_cache(maxsize=100_000)
+def _is_foreign(word: str) -> bool:
+    """Whether a word is a symbol, or has letters of another script than Latin."""
+    return any(_kind(c) == "S" or (_kind(c) == "L" and not unicodedata.name(c, "").startswith("LATIN")) for c in word)

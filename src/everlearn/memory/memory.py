@@ -13,7 +13,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from everlearn.errors import StoreBusyError, TableNotFoundError
+from everlearn.errors import SettingsError, StoreBusyError, TableNotFoundError
+from everlearn.memory.correction import Correction
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
 from everlearn.memory.key import KeyMaker
@@ -49,7 +50,7 @@ class Memory:
         self.keys = keys
         self.corrections = corrections
         self.lock = threading.RLock()
-        self._gate = gate
+        self.gate = gate
         self._tables: dict[str, LookupTable] = {}
         self._home: dict[str, str] = {}  # lesson id -> table
         self._seq = -1
@@ -92,11 +93,11 @@ class Memory:
                 raise TableNotFoundError(f"There is no table {name!r}.", hint=hint)
             return self._tables[name]
 
-    def recall(self, queries: Sequence[tuple[str, str]], tables: Sequence[str] | None = None) -> list[Recall]:
+    def recall(self, queries: Sequence[tuple[str, Sequence[str]]], tables: Sequence[str] | None = None) -> list[Recall]:
         """Find, for each question, the entry that may speak.
 
         Args:
-            queries: (question, the user's question before it or "").
+            queries: (question, the user's messages before it, oldest first).
             tables: names to ask; None = all; () = none.
         """
         with self.lock:
@@ -115,10 +116,23 @@ class Memory:
 
     def cursor(self, recall: Recall) -> Cursor | None:
         """A cursor over the answer of the entry that speaks; None where none does."""
-        if recall.hit is None or recall.lesson is None or recall.hit.settings.residual == 0.0:
+        if recall.hit is None or recall.lesson is None:
             return None
         settings = recall.hit.settings
-        return Cursor(recall.lesson.id, self.corrections.get(recall.lesson, settings), settings.residual)
+        return Cursor(recall.lesson.id, self.correction(recall.lesson, settings), settings.residual)
+
+    def correction(self, lesson: Lesson, settings: TableSettings) -> Correction:
+        """The correction of a lesson under these settings; a first use computes it (two forward passes).
+
+        A lesson that was forgotten while its correction was computed leaves nothing behind.
+        """
+        found = self.corrections.find(lesson, settings)
+        if found is None:
+            found = self.corrections.compute(lesson, settings)
+            with self.lock:  # `forget` holds it from removing the lesson to removing what was derived
+                if self.store.lessons_by_id([lesson.id]):
+                    self.corrections.keep(lesson, settings, found)
+        return found
 
     def warm(self, ids: Iterable[str] | None = None) -> list[tuple[Lesson, TableSettings]]:
         """Active lessons (of `ids`, or all) whose corrections are still to be computed."""
@@ -127,7 +141,11 @@ class Memory:
             wanted = [i for i in (self._home if ids is None else ids) if i in self._home]
             todo: list[tuple[Lesson, TableSettings]] = []
             for name, table in self._tables.items():
-                mine = self.corrections.missing([i for i in wanted if self._home[i] == name], table.settings)
+                try:
+                    mine = self.corrections.missing([i for i in wanted if self._home[i] == name], table.settings)
+                except SettingsError as cause:  # blocks that this model has not; whoever asks the table is told
+                    _log.warning("table %s: %s", name, cause)
+                    continue
                 todo += [(lesson, table.settings) for lesson in self.store.lessons_by_id(mine).values()]
             return todo
 
@@ -137,14 +155,14 @@ class Memory:
         return sum(t.nbytes for t in self._tables.values())
 
     def _decided(
-        self, queries: Sequence[tuple[str, str]], tables: Sequence[str] | None
+        self, queries: Sequence[tuple[str, Sequence[str]]], tables: Sequence[str] | None
     ) -> tuple[tuple[str, ...], list[Decided]]:
         """Names of the tables that were asked, and for each question who speaks and who was looked at."""
         names = sorted(self._tables) if tables is None else list(dict.fromkeys(tables))
         asked = [t for t in (self.table(n) for n in names) if len(t)]
         if not asked:
             return tuple(names), [(None, ()) for _ in queries]
-        texts = [readings(query, previous, self.keys.rarity) for query, previous in queries]
+        texts = [readings(query, earlier, self.keys.rarity) for query, earlier in queries]
         flat = [text for several in texts for text in several]
         found = iter([self._candidates(asked, text, v) for text, v in zip(flat, self.keys.vectors(flat), strict=True)])
         return tuple(names), [decide([c for _ in several for c in next(found)]) for several in texts]
@@ -157,7 +175,16 @@ class Memory:
         self._read_tables()
         for name in self._tables:
             self._add(self.store.lessons(LessonQuery(table=name, status="active", limit=sys.maxsize)), {})
+        self._purge()
         self._seq = seq
+
+    def _purge(self) -> None:
+        """Remove derived data of lessons that are no more: a process may have ended in the middle of forgetting."""
+        idle = [i for i in self.derived.ids() if i not in self._home]
+        gone = set(idle) - set(self.store.lessons_by_id(idle))
+        if gone:
+            _log.info("derived data of %d forgotten lessons is removed", len(gone))
+            self.derived.delete(gone)
 
     def _catch_up(self, ready: Mapping[str, NDArray[np.float32]]) -> None:
         changes = self.store.changes(self._seq)
@@ -179,7 +206,7 @@ class Memory:
             self._remove([i for i, home in self._home.items() if home == name])
             del self._tables[name]
         for name, settings in known.items():
-            table = self._tables.setdefault(name, LookupTable(name, settings, self.keys, self._gate))
+            table = self._tables.setdefault(name, LookupTable(name, settings, self.keys, self.gate))
             table.settings = settings
 
     def _remove(self, ids: Sequence[str]) -> None:
@@ -197,7 +224,10 @@ class Memory:
         for name in dict.fromkeys(le.table for le in lessons):
             mine = [le for le in lessons if le.table == name]
             self._tables[name].add(
-                [le.id for le in mine], [le.prompt for le in mine], np.stack([vectors[le.id] for le in mine])
+                [le.id for le in mine],
+                [le.prompt for le in mine],
+                np.stack([vectors[le.id] for le in mine]),
+                {le.id: (le.valid_from, le.valid_to) for le in mine if le.valid_from or le.valid_to},
             )
             self._home.update((le.id, name) for le in mine)
 

@@ -15,6 +15,7 @@ _POINTERS = frozenset(
 )
 _OPENINGS = ("and ", "what about ", "how about ", "or ")
 _FOLLOW_UP_WORDS = 12
+_LOOK_BACK = 6  # messages
 _RARE = 1.0
 
 Decided = tuple[Candidate | None, tuple[Recalled, ...]]  # who speaks, and who was looked at
@@ -39,21 +40,23 @@ class Recall:
     ms: float
 
 
-def readings(query: str, previous: str, rarity: Callable[[str], float]) -> list[str]:
-    """The texts under which a question is looked up: itself, and with the subject of the one before if it leans on it.
+def readings(query: str, earlier: Sequence[str], rarity: Callable[[str], float]) -> list[str]:
+    """The texts under which a question is looked up: itself, and with the subject of what was asked before if it leans.
 
-    Only the names and rare words of the question before are taken over. With all of it the earlier relation would come
+    Only the names and rare words of the earlier question are taken over. With all of it the earlier relation would come
     along, and "and when was it founded?" after "who founded X?" would find the founder again.
 
     Args:
         query: what is asked now.
-        previous: the user's question before, or "".
+        earlier: the user's messages before, oldest first; the newest that has a subject gives it.
         rarity: of a folded word; names and numbers have about 1 and more.
     """
-    lean = len(words(query)) <= _FOLLOW_UP_WORDS and (
-        query.casefold().startswith(_OPENINGS) or not _POINTERS.isdisjoint(words(query))
-    )
-    subject = _subject(previous, rarity) if lean else []
+    if len(words(query)) > _FOLLOW_UP_WORDS:
+        return [query]
+    if not query.casefold().startswith(_OPENINGS) and _POINTERS.isdisjoint(words(query)):
+        return [query]
+    subjects = (_subject(text, rarity) for text in reversed(earlier[-_LOOK_BACK:]))
+    subject = next((s for s in subjects if s), None)
     return [query, f"{query} {' '.join(subject)}"] if subject else [query]
 
 
@@ -72,17 +75,26 @@ def decide(candidates: Sequence[Candidate]) -> Decided:
 
     The gate says whether an entry may speak, the cosine which one does: the gate was fitted to tell questions from
     their look-alikes, and between two that both pass it the plain distance is the better judge (docs/log.md). An entry
-    that was found under several readings counts with its nearest.
+    that was found under several readings counts with its nearest; of two equally near ones the newer speaks.
     """
     best: dict[str, Candidate] = {}
     for found in candidates:
         if found.lesson_id not in best or found.score > best[found.lesson_id].score:
             best[found.lesson_id] = found
-    ranked = sorted(best.values(), key=lambda c: (-c.score, c.lesson_id))[:CANDIDATES]
+    ranked = sorted(best.values(), key=lambda c: (c.score, c.lesson_id), reverse=True)[:CANDIDATES]
     hit = next((c for c in ranked if c.may_speak), None)
     return hit, tuple(_recalled(c, hit) for c in ranked)
 
 
 def _recalled(candidate: Candidate, hit: Candidate | None) -> Recalled:
-    decision: Decision = "spoke" if candidate is hit else "outranked" if candidate.may_speak else "below_threshold"
-    return Recalled(candidate.lesson_id, candidate.table, candidate.score, candidate.probability, decision)
+    return Recalled(
+        candidate.lesson_id, candidate.table, candidate.score, candidate.probability, _decision(candidate, hit)
+    )
+
+
+def _decision(candidate: Candidate, hit: Candidate | None) -> Decision:
+    if candidate is hit:
+        return "spoke"
+    if candidate.probability < candidate.settings.threshold:
+        return "below_threshold"
+    return "outranked" if candidate.may_speak else "silent"

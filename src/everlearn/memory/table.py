@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import final
 
 import numpy as np
@@ -16,6 +17,8 @@ from everlearn.records import TableSettings
 from everlearn.text.clean import same_words
 
 CANDIDATES = 8
+
+Span = tuple[datetime | None, datetime | None]  # true from, true until; None = without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,8 @@ class Candidate:
 
     @property
     def may_speak(self) -> bool:
-        """Whether the probability reaches the table's threshold."""
-        return self.probability >= self.settings.threshold
+        """Whether the probability reaches the table's threshold, and the table's corrections are not turned off."""
+        return self.probability >= self.settings.threshold and self.settings.residual > 0.0
 
 
 @final
@@ -61,6 +64,7 @@ class LookupTable:
         self._index = ExactIndex(keys.width)
         self._prompts: dict[str, str] = {}
         self._by_words: dict[str, list[str]] = {}
+        self._spans: dict[str, Span] = {}
 
     def __len__(self) -> int:
         return len(self._index)
@@ -73,9 +77,19 @@ class LookupTable:
         """Bytes of the key vectors."""
         return self._index.nbytes
 
-    def add(self, ids: Sequence[str], prompts: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Make entries visible: lesson ids [N], their prompts [N] and key vectors [N, K]."""
+    def add(
+        self,
+        ids: Sequence[str],
+        prompts: Sequence[str],
+        vectors: NDArray[np.float32],
+        spans: Mapping[str, Span] | None = None,
+    ) -> None:
+        """Make entries visible: lesson ids [N], their prompts [N] and key vectors [N, K].
+
+        `spans` says of some from when to when they are true; the others always are.
+        """
         self._index.add(ids, vectors)
+        self._spans.update(spans or {})
         for lesson_id, prompt in zip(ids, prompts, strict=True):
             self._prompts[lesson_id] = prompt
             self._by_words.setdefault(same_words(prompt), []).append(lesson_id)
@@ -83,15 +97,16 @@ class LookupTable:
     def remove(self, lesson_id: str) -> None:
         """Remove an entry with its vector."""
         self._index.remove(lesson_id)
+        self._spans.pop(lesson_id, None)
         words = same_words(self._prompts.pop(lesson_id))
         self._by_words[words].remove(lesson_id)
         if not self._by_words[words]:
             del self._by_words[words]
 
     def candidates(self, query: Key, most: int = CANDIDATES) -> list[Candidate]:
-        """Entries nearest in meaning, judged by the gate, nearest first."""
+        """Entries nearest in meaning that are true now, judged by the gate, nearest first."""
         found = []
-        for lesson_id, score in self._index.search(query.vector, most):
+        for lesson_id, score in self._nearest(query, most):
             probability = self._gate.probability(query, self._key(lesson_id))
             found.append(Candidate(lesson_id, self.name, score, probability, self.settings))
         return found
@@ -103,5 +118,19 @@ class LookupTable:
         sure = (i for i in near if self._gate.same_question(query, self._key(i)))
         return list(dict.fromkeys([*equal, *sure]))
 
+    def _nearest(self, query: Key, most: int) -> list[tuple[str, float]]:
+        """Entries that are true now; those that are not take places in the search, so it looks further."""
+        if not self._spans:
+            return self._index.search(query.vector, most)
+        now = datetime.now(UTC)
+        near = self._index.search(query.vector, most + len(self._spans))
+        return [(i, score) for i, score in near if _holds(self._spans.get(i), now)][:most]
+
     def _key(self, lesson_id: str) -> Key:
         return self._keys.key_of(self._prompts[lesson_id], self._index.vector(lesson_id))
+
+
+def _holds(span: Span | None, now: datetime) -> bool:
+    if span is None:
+        return True
+    return (span[0] is None or span[0] <= now) and (span[1] is None or now < span[1])

@@ -37,16 +37,27 @@ class Corrections:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def get(self, lesson: Lesson, settings: TableSettings) -> Correction:
-        """The correction of a lesson under these settings; a first use computes it (two forward passes)."""
+    def find(self, lesson: Lesson, settings: TableSettings) -> Correction | None:
+        """The correction of a lesson under these settings, where it was computed before."""
         name = (kind_of(self.model, settings), lesson.id)
         with self._lock:
             if name in self._held:
                 self._held.move_to_end(name)
                 return self._held[name]
-        found = self._kept(name) or self._computed(lesson, settings, name[0])
-        self._hold(name, found)
+        found = self._kept(name)
+        if found is not None:
+            self._hold(name, found)
         return found
+
+    def compute(self, lesson: Lesson, settings: TableSettings) -> Correction:
+        """Compute a correction (two forward passes); nothing is kept."""
+        return compute(self.model, self._text, lesson.prompt, lesson.answer, settings)
+
+    def keep(self, lesson: Lesson, settings: TableSettings, correction: Correction) -> None:
+        """Keep a correction, in memory and on disk. The caller sees to it that the lesson is still there."""
+        kind = kind_of(self.model, settings)
+        self._derived.put(kind, {lesson.id: to_bytes(correction, settings)})
+        self._hold((kind, lesson.id), correction)
 
     def missing(self, ids: Sequence[str], settings: TableSettings) -> list[str]:
         """Those of `ids` that have no kept correction under these settings."""
@@ -70,11 +81,6 @@ class Corrections:
         except ValueError as cause:
             _log.warning("the correction of lesson %s is made anew: %s", lesson_id, cause)
             return None
-
-    def _computed(self, lesson: Lesson, settings: TableSettings, kind: str) -> Correction:
-        made = compute(self.model, self._text, lesson.prompt, lesson.answer, settings)
-        self._derived.put(kind, {lesson.id: to_bytes(made, settings)})
-        return made
 
     def _hold(self, name: tuple[str, str], correction: Correction) -> None:
         with self._lock:

@@ -38,6 +38,7 @@ class SentenceEncoder:
         name: as the user calls it.
         digest: sha256 hex that identifies the weights.
         width: length of a vector, K.
+        unknown_id: the piece that stands for all that the encoder cannot read; None where it has none.
     """
 
     def __init__(self, module: nn.Module, tokenizer: Tokenizer, *, name: str, digest: str) -> None:
@@ -46,6 +47,7 @@ class SentenceEncoder:
         self.width = int(module.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self._module = module.eval().requires_grad_(False)
         self._pieces = tokenizer
+        self.unknown_id = _unknown_id(tokenizer)
 
     @classmethod
     def from_folder(cls, files: ModelFiles, device: str = "auto") -> SentenceEncoder:
@@ -141,6 +143,11 @@ def _tokenizer(files: ModelFiles) -> Tokenizer:
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.no_padding()
     return tokenizer
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    token = getattr(tokenizer.model, "unk_token", None)
+    return None if token is None else tokenizer.token_to_id(str(token))
 
 
 def _require_mean_pooling(folder: Path) -> None:

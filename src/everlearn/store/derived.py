@@ -114,6 +114,18 @@ class SqliteDerivedStore:
             self._scrub_if_due()
         return removed + len(unsaved)
 
+    def ids(self) -> set[str]:
+        """Lessons of which anything is kept."""
+        unsaved = {lesson_id for _, lesson_id in self._unsaved}
+        if self._file is None:
+            return unsaved
+        try:
+            with self._file.reading() as connection:
+                return unsaved | set(connection.execute(select(_values.c.lesson_id).distinct()).scalars())
+        except StoreCorruptError as error:
+            self._start_anew(error)
+            return unsaved
+
     def stored_bytes(self) -> int:
         """Bytes of the derived files on disk."""
         return 0 if self._file is None else self._file.size_bytes()

@@ -9,7 +9,10 @@ from typing import final
 
 from everlearn.records import DEFAULT_TABLE, Lesson, LessonStatus, TableInfo, TableSettings, Turn
 from everlearn.store import rules
-from everlearn.store.port import Change, ImportProgress, LessonQuery, StaleError
+from everlearn.store.in_memory_derived import InMemoryDerivedStore
+from everlearn.store.port import EACH_ITS_OWN, EVERYTHING, Change, ImportProgress, LessonQuery, StaleError
+
+__all__ = ["InMemoryDerivedStore", "InMemoryLessonStore"]
 
 
 @final
@@ -50,7 +53,7 @@ class InMemoryLessonStore:
             StaleError: the store moved on since `expected_seq`, or a lesson to replace is replaced already.
             TableNotFoundError: a lesson's table is not there.
             LessonNotFoundError: a lesson to replace is not there.
-            LessonError: a text cannot be stored.
+            LessonError: a text or a time cannot be stored.
         """
         rules.check_lessons(lessons, superseded)
         with self._lock:
@@ -70,7 +73,7 @@ class InMemoryLessonStore:
             return self.seq()
 
     def forget(self, ids: Iterable[str]) -> list[str]:
-        """Remove lessons and the turns that rest on them; returns the ids that became active again.
+        """Remove lessons, their turns and records of their imports; returns the ids that became active again.
 
         Raises:
             LessonNotFoundError: an id is unknown; nothing is removed.
@@ -80,6 +83,7 @@ class InMemoryLessonStore:
             before = dict(self._lessons)
             for lesson in gone:
                 self._remove(lesson.id)
+            self._drop_imports({lesson.table for lesson in gone})
             for lesson in gone:
                 self._record("forgotten", lesson)
             moved = [lesson for lesson in self._lessons.values() if lesson != before[lesson.id]]
@@ -139,13 +143,19 @@ class InMemoryLessonStore:
                 for name, settings in sorted(self._tables.items())
             ]
 
+    def snapshot(self) -> tuple[list[Lesson], list[TableInfo]]:
+        """All lessons, oldest first, and all tables, as they were at one moment."""
+        with self._lock:
+            return self.lessons(EVERYTHING), self.tables()
+
     def table(self, name: str) -> TableSettings:
         """Settings of a table, or TableNotFoundError."""
         self._require_tables([name])
         return self._tables[name]
 
     def put_table(self, name: str, settings: TableSettings) -> None:
-        """Create a table or change its settings."""
+        """Create a table or change its settings, or SettingsError."""
+        rules.check_tables({name: settings})
         with self._lock:
             self._tables[name] = settings
             self._record_table(name)
@@ -185,9 +195,9 @@ class InMemoryLessonStore:
             return [turn for turn in self._turns.values() if turn.session == session]
 
     def turns_resting_on(self, lesson_id: str) -> int:
-        """How many kept turns have this lesson as one that spoke."""
+        """How many kept turns forgetting this lesson would remove."""
         with self._lock:
-            return sum(lesson_id in rules.spoken_by(turn) for turn in self._turns.values())
+            return len(self._resting_on(lesson_id))
 
     def import_progress(self, digest: str, table: str) -> int:
         """How many lines of the file with this digest are in the table already."""
@@ -198,9 +208,10 @@ class InMemoryLessonStore:
 
         Raises:
             TableNotFoundError: a lesson's table is not among them; nothing is changed.
-            LessonError: a text cannot be stored.
+            LessonError, SettingsError: a lesson or a table cannot be stored.
         """
         rules.check_lessons(lessons, {})
+        rules.check_tables(tables)
         with self._lock:
             for name in sorted({lesson.table for lesson in lessons}):
                 if name not in tables:
@@ -244,7 +255,24 @@ class InMemoryLessonStore:
         for other in list(self._lessons.values()):
             if other.superseded_by == lesson_id:
                 self._lessons[other.id] = replace(other, status=status, superseded_by=heir)
-        self._turns = {key: turn for key, turn in self._turns.items() if lesson_id not in rules.spoken_by(turn)}
+        doomed = self._resting_on(lesson_id)
+        self._turns = {key: turn for key, turn in self._turns.items() if key not in doomed}
+
+    def _resting_on(self, lesson_id: str) -> set[str]:
+        """Turns that the lesson spoke in, and those after them in the same conversation."""
+        found: set[str] = set()
+        touched: set[str] = set()  # conversations
+        for turn in self._turns.values():
+            if lesson_id in rules.spoken_by(turn):
+                touched.add(turn.session)
+            if turn.session in touched:
+                found.add(turn.id)
+        return found
+
+    def _drop_imports(self, touched: set[str]) -> None:
+        for digest, table in list(self._imports):
+            if table in touched or (touched and digest.endswith(EACH_ITS_OWN)):
+                del self._imports[digest, table]
 
     def _record(self, kind: str, lesson: Lesson) -> None:
         self._changes.append(Change(len(self._changes) + 1, kind, lesson.id, lesson.table))
@@ -263,34 +291,3 @@ def _matches(lesson: Lesson, query: LessonQuery) -> bool:
             or any(rules.contains_folded(t, query.text.casefold()) for t in (lesson.prompt, lesson.answer))
         )
     )
-
-
-@final
-class InMemoryDerivedStore:
-    """A `DerivedStore` in a dictionary."""
-
-    def __init__(self) -> None:
-        self._values: dict[tuple[str, str], bytes] = {}
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-    def get(self, kind: str, ids: Sequence[str]) -> dict[str, bytes]:
-        """Those of `ids` that are there, by id."""
-        return {wanted: self._values[kind, wanted] for wanted in ids if (kind, wanted) in self._values}
-
-    def put(self, kind: str, values: Mapping[str, bytes]) -> None:
-        """Keep values; replaces what was there."""
-        self._values.update({(kind, lesson_id): bytes(value) for lesson_id, value in values.items()})
-
-    def delete(self, ids: Iterable[str]) -> int:
-        """Remove everything of these lessons, of every kind; returns the number of rows."""
-        unwanted = set(ids)
-        keys = [key for key in self._values if key[1] in unwanted]
-        for key in keys:
-            del self._values[key]
-        return len(keys)
-
-    def stored_bytes(self) -> int:
-        """Nothing is on disk."""
-        return 0

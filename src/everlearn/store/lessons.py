@@ -61,7 +61,7 @@ def supersede(connection: Connection, replaced: Mapping[str, str]) -> None:
 
 
 def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
-    """Delete lessons and the turns that rest on them, and close the gaps they leave in chains.
+    """Delete lessons, turns that rest on them and records of their imports; close the gaps they leave in chains.
 
     Args:
         connection: with the right to write.
@@ -78,6 +78,7 @@ def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
         if lesson_id not in gone:
             raise lesson_not_found(lesson_id)
     turns.remove_resting_on(connection, ids)
+    tables.drop_imports(connection, sorted({link.table for link in gone.values()}))
     orphans = _superseded_by(connection, gone)
     heirs = {orphan.id: _successor(orphan.superseded_by, gone) for orphan in orphans}
     _link(connection, heirs)

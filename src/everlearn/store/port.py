@@ -7,6 +7,7 @@ else.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,9 +41,17 @@ class LessonQuery:
     offset: int = 0
 
 
+EVERYTHING = LessonQuery(limit=sys.maxsize)
+EACH_ITS_OWN = "/own"
+
+
 @dataclass(frozen=True, slots=True)
 class ImportProgress:
-    """How far the import of one file came: `lines` lines of the file with this digest went into `table`."""
+    """How far the import of one file came: `lines` lines of the file with this digest went into `table`.
+
+    Where the lessons of the file went each to its own table, the digest ends in `EACH_ITS_OWN`, and `table` is that of
+    the first.
+    """
 
     digest: str
     table: str
@@ -94,7 +103,8 @@ class LessonStore(Protocol):
         """Remove lessons from disk, not merely hide them, together with the turns that rest on them.
 
         What a forgotten lesson had superseded is linked to the forgotten lesson's own successor, or becomes active
-        again.
+        again. Records of imports into the tables that the lessons were in are removed in the same transaction, as are
+        those of files whose lessons went each to its own table: importing such a file again teaches what is missing.
 
         Returns:
             Ids of lessons that became active again.
@@ -140,6 +150,10 @@ class LessonStore(Protocol):
         """All tables by name. A new store has the table "default"."""
         ...
 
+    def snapshot(self) -> tuple[list[Lesson], list[TableInfo]]:
+        """All lessons, oldest first, and all tables by name, as they were at one moment: what a checkpoint keeps."""
+        ...
+
     def table(self, name: str) -> TableSettings:
         """Settings of a table.
 
@@ -149,11 +163,16 @@ class LessonStore(Protocol):
         ...
 
     def put_table(self, name: str, settings: TableSettings) -> None:
-        """Create a table or change its settings."""
+        """Create a table or change its settings.
+
+        Raises:
+            SettingsError: a value out of its range, or a name that cannot be typed. Which blocks there are depends on
+                the model, which the store does not know.
+        """
         ...
 
     def delete_table(self, name: str) -> list[str]:
-        """Remove a table and forget all its lessons. Returns their ids.
+        """Remove a table and forget all its lessons, with what `forget` removes. Returns their ids.
 
         Raises:
             TableNotFoundError: no such table.
@@ -177,7 +196,7 @@ class LessonStore(Protocol):
         ...
 
     def turns_resting_on(self, lesson_id: str) -> int:
-        """How many kept turns have this lesson as the one that spoke."""
+        """How many kept turns `forget` would remove: those it spoke in, and those after them in a conversation."""
         ...
 
     def import_progress(self, digest: str, table: str) -> int:
@@ -188,6 +207,11 @@ class LessonStore(Protocol):
         """Make this the whole state of lessons and tables, in one transaction, as when a checkpoint is loaded.
 
         Turns and import records are cleared. Every lesson that was there counts as forgotten, every new one as taught.
+
+        Raises:
+            TableNotFoundError: a lesson's table is not among them; nothing is changed.
+            LessonError: a text or a time cannot be stored.
+            SettingsError: a table as `put_table` refuses it.
         """
         ...
 
@@ -213,6 +237,10 @@ class DerivedStore(Protocol):
 
     def delete(self, ids: Iterable[str]) -> int:
         """Remove everything of these lessons, of every kind; returns the number of rows."""
+        ...
+
+    def ids(self) -> set[str]:
+        """Lessons of which anything is kept."""
         ...
 
     def stored_bytes(self) -> int:

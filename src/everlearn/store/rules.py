@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
 
-from everlearn.errors import LessonError, LessonNotFoundError, NotFoundError, TableNotFoundError
-from everlearn.records import Lesson, Turn
+from everlearn.errors import LessonError, LessonNotFoundError, NotFoundError, SettingsError, TableNotFoundError
+from everlearn.records import Lesson, TableSettings, Turn
 
 SHORTEST_PREFIX = 4
+LONGEST_TABLE_NAME = 200
+
+_SHARES = {
+    "threshold": "0.5 is the usual value.",
+    "residual": "0 adds nothing, 1 is as learned.",
+    "sparsity": "1 keeps all of a correction.",
+}
 
 
 def check_lessons(lessons: Sequence[Lesson], superseded: Mapping[str, str]) -> None:
@@ -19,7 +28,8 @@ def check_lessons(lessons: Sequence[Lesson], superseded: Mapping[str, str]) -> N
         superseded: id of a stored lesson -> id of the new lesson that replaces it.
 
     Raises:
-        LessonError: a text holds half a character (a lone surrogate), which no file can keep.
+        LessonError: a text holds half a character (a lone surrogate), or a time lies outside the years 1 to 9999 in
+            UTC; no file can keep either.
     """
     ids = {lesson.id for lesson in lessons}
     assert len(ids) == len(lessons), "two lessons of a batch have the same id"
@@ -28,6 +38,64 @@ def check_lessons(lessons: Sequence[Lesson], superseded: Mapping[str, str]) -> N
     for lesson in lessons:
         _check_complete(lesson)
         _check_unicode(lesson)
+        _check_times(lesson)
+
+
+def check_tables(tables: Mapping[str, TableSettings]) -> None:
+    """Refuse look-up tables that cannot be stored or could not decide anything.
+
+    Args:
+        tables: settings by name.
+
+    Raises:
+        SettingsError: a name that cannot be typed, or a value out of its range.
+    """
+    for name, settings in tables.items():
+        _check_table_name(name)
+        if not isinstance(settings, TableSettings):
+            raise SettingsError(
+                f"The settings of table {name!r} are {settings!r}, wanted TableSettings.",
+                hint="For example: TableSettings(threshold=0.5)",
+            )
+        for share, usual in _SHARES.items():
+            _check_share(share, getattr(settings, share), usual)
+        if not settings.sparsity:
+            raise SettingsError("sparsity is 0, wanted above 0, at most 1.", hint="To add nothing set residual to 0.")
+        _check_blocks(settings.blocks)
+
+
+def _check_table_name(name: str) -> None:
+    if not isinstance(name, str):
+        raise SettingsError(f"The name of a table is {name!r}, wanted text.", hint="Pass a str.")
+    if not name or name != name.strip():
+        raise SettingsError(
+            f"{name!r} cannot name a table: it is empty or has white space around it.", hint="Give a plain name."
+        )
+    if len(name) > LONGEST_TABLE_NAME:
+        raise SettingsError(
+            f"The name of a table has {len(name):,} characters, wanted at most {LONGEST_TABLE_NAME}.",
+            hint=f"It begins with {name[:40]!r}; shorten it.",
+        )
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise SettingsError(
+            f"{name!r} cannot name a table: it holds a control character or half a character.", hint="Remove it."
+        )
+
+
+def _check_share(name: str, value: float, usual: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SettingsError(f"{name} is {value!r}, wanted a number from 0 to 1.", hint=usual)
+    if not 0 <= value <= 1:
+        raise SettingsError(f"{name} is {value!r}, wanted 0 to 1.", hint=usual)
+
+
+def _check_blocks(blocks: tuple[int, ...]) -> None:
+    plain = isinstance(blocks, tuple) and all(isinstance(b, int) and not isinstance(b, bool) for b in blocks)
+    if not plain:
+        raise SettingsError(f"blocks is {blocks!r}, wanted a tuple of whole numbers.", hint="For example: (26, 28, -1)")
+    twice = next((block for block in blocks if blocks.count(block) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"blocks is {blocks!r}: {twice} stands there twice.", hint="Name each block once.")
 
 
 def _check_complete(lesson: Lesson) -> None:
@@ -47,6 +115,19 @@ def _check_unicode(lesson: Lesson) -> None:
             raise LessonError(
                 f"The {name} of a lesson holds half a character at position {error.start}, which cannot be stored.",
                 hint="Read the text with the encoding it was written in, usually UTF-8.",
+            ) from error
+
+
+def _check_times(lesson: Lesson) -> None:
+    for name in ("valid_from", "valid_to"):
+        moment = getattr(lesson, name)
+        try:
+            if moment is not None:
+                moment.astimezone(UTC)  # stored as a time in UTC, which has to be one to be read again
+        except OverflowError as error:
+            raise LessonError(
+                f"The {name} of a lesson is {moment}, which lies outside the years 1 to 9999 in UTC.",
+                hint="Leave it out where there is no limit.",
             ) from error
 
 

@@ -18,8 +18,8 @@ from everlearn.store import tables as table_rows
 from everlearn.store import turns as turn_rows
 from everlearn.store.database import Database, FileSettings
 from everlearn.store.ids import new_id
-from everlearn.store.port import Change, ImportProgress, LessonQuery, StaleError
-from everlearn.store.rules import check_lessons
+from everlearn.store.port import EVERYTHING, Change, ImportProgress, LessonQuery, StaleError
+from everlearn.store.rules import check_lessons, check_tables
 from everlearn.store.schema import imports, upkeep
 from everlearn.store.upgrade import bring_up_to_date
 
@@ -86,7 +86,7 @@ class SqliteLessonStore:
             StaleError: another writer moved on since `expected_seq`, or has replaced a lesson that these replace.
             TableNotFoundError: a lesson's table is not there.
             LessonNotFoundError: a lesson to replace is not there.
-            LessonError: a text cannot be stored.
+            LessonError: a text or a time cannot be stored.
         """
         check_lessons(lessons, superseded)
         with self._writing() as connection:
@@ -99,7 +99,7 @@ class SqliteLessonStore:
             return log.newest(connection)
 
     def forget(self, ids: Iterable[str]) -> list[str]:
-        """Remove lessons, and the turns that rest on them, from disk; returns the ids that became active again.
+        """Remove lessons, their turns and records of their imports from disk; returns the ids that became active again.
 
         Raises:
             LessonNotFoundError: an id is unknown; nothing is removed.
@@ -145,13 +145,19 @@ class SqliteLessonStore:
         with self._database.reading() as connection:
             return table_rows.listed(connection)
 
+    def snapshot(self) -> tuple[list[Lesson], list[TableInfo]]:
+        """All lessons, oldest first, and all tables, as they were at one moment."""
+        with self._database.reading() as connection:
+            return find.matching(connection, EVERYTHING), table_rows.listed(connection)
+
     def table(self, name: str) -> TableSettings:
         """Settings of a table, or TableNotFoundError."""
         with self._database.reading() as connection:
             return table_rows.get(connection, name)
 
     def put_table(self, name: str, settings: TableSettings) -> None:
-        """Create a table or change its settings."""
+        """Create a table or change its settings, or SettingsError."""
+        check_tables({name: settings})
         with self._writing() as connection:
             table_rows.put(connection, name, settings)
 
@@ -194,9 +200,10 @@ class SqliteLessonStore:
 
         Raises:
             TableNotFoundError: a lesson's table is not among them; nothing is changed.
-            LessonError: a text cannot be stored.
+            LessonError, SettingsError: a lesson or a table cannot be stored.
         """
         check_lessons(lessons, {})
+        check_tables(tables)
         with self._removing() as connection:
             lesson_rows.remove_all(connection)
             connection.execute(imports.delete())

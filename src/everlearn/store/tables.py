@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from everlearn.records import TableInfo, TableSettings
 from everlearn.store import log
-from everlearn.store.port import ImportProgress
+from everlearn.store.database import batches
+from everlearn.store.port import EACH_ITS_OWN, ImportProgress
 from everlearn.store.rows import settings_of, settings_row
 from everlearn.store.rules import table_not_found
 from everlearn.store.schema import imports, lessons, lookup_tables
@@ -92,6 +93,13 @@ def lines_imported(connection: Connection, digest: str, table: str) -> int:
     """How many lines of the file with this digest are in the table already; 0 when never seen."""
     wanted = select(imports.c.lines).where(imports.c.digest == digest, imports.c.table_name == table)
     return connection.execute(wanted).scalar() or 0
+
+
+def drop_imports(connection: Connection, touched: Iterable[str]) -> None:
+    """Remove the records of imports that may have brought lessons into these tables."""
+    for batch in batches(touched):
+        brought = or_(imports.c.table_name.in_(batch), imports.c.digest.endswith(EACH_ITS_OWN))
+        connection.execute(delete(imports).where(brought))
 
 
 def record_import(connection: Connection, progress: ImportProgress) -> None:

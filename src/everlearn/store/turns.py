@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from everlearn.records import Turn
 from everlearn.store import log
@@ -54,16 +54,30 @@ def of_session(connection: Connection, session: str) -> list[Turn]:
 
 
 def count_resting_on(connection: Connection, lesson_id: str) -> int:
-    """How many kept turns have this lesson as one that spoke."""
-    resting = select(func.count()).select_from(turn_lessons).where(turn_lessons.c.lesson_id == lesson_id)
-    return int(connection.execute(resting).scalar_one())
+    """How many kept turns forgetting this lesson would remove."""
+    return int(connection.execute(select(func.count()).select_from(turns).where(_resting_on([lesson_id]))).scalar_one())
 
 
 def remove_resting_on(connection: Connection, ids: Sequence[str]) -> None:
-    """Delete the turns that rest on any of these lessons."""
-    for batch in batches(ids):
-        resting = select(turn_lessons.c.turn_id).where(turn_lessons.c.lesson_id.in_(batch))
-        connection.execute(delete(turns).where(turns.c.id.in_(resting)))  # their links go with them
+    """Delete the turns that rest on any of these lessons, and those after them in the same conversation.
+
+    A later answer had the earlier one in its context and may quote it.
+    """
+    found = (connection.execute(select(turns.c.id).where(_resting_on(batch))).scalars() for batch in batches(ids))
+    doomed = list({turn_id for some in found for turn_id in some})
+    for batch in batches(doomed):
+        connection.execute(delete(turns).where(turns.c.id.in_(batch)))  # their links go with them
+
+
+def _resting_on(ids: Sequence[str]) -> ColumnElement[bool]:
+    """Condition on `turns`: one of these lessons spoke in it, or before it in the same conversation."""
+    spoke = turns.alias("spoke")
+    earlier = (
+        select(spoke.c.n)
+        .join(turn_lessons, turn_lessons.c.turn_id == spoke.c.id)
+        .where(turn_lessons.c.lesson_id.in_(ids), spoke.c.session == turns.c.session, spoke.c.n <= turns.c.n)
+    )
+    return earlier.correlate(turns).exists()
 
 
 def remove_all(connection: Connection) -> None:

@@ -54,4 +54,4 @@ def _check_surrogates(text: str, what: str, error: type[InputError]) -> None:
 def same_words(text: str) -> str:
     """Fold a prompt so that spellings of one question are equal: case, white space, closing punctuation are dropped."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return folded.rstrip("?.!… ") or folded
+    return folded.rstrip("?.!…؟。？！।። ") or folded

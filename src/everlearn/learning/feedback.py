@@ -1,0 +1,47 @@
+"""Feedback -> Lesson: what "wrong, it is ..." is a lesson about."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+from everlearn.errors import LessonError
+from everlearn.memory.memory import Memory
+from everlearn.memory.recall import readings
+from everlearn.records import Feedback, Lesson, Turn, Verdict
+
+
+def lesson_of(feedback: Feedback, memory: Memory) -> Lesson | None:
+    """The lesson that a feedback holds; None where it says "right".
+
+    - The answer rested on a lesson: that lesson is corrected, in its own words and table, so that every wording which
+      found the old answer finds the new one.
+    - It rested on none: the question becomes a lesson. A follow-up ("and when was it founded?") is taught with the
+      subject of the question before it, since by itself it would answer every such follow-up of every conversation.
+
+    Raises:
+        LessonError: another verdict than right or wrong; or wrong without a correction.
+        NotFoundError: the turn is not kept.
+    """
+    if feedback.verdict not in get_args(Verdict):
+        raise LessonError(f"The verdict is {feedback.verdict!r}.", hint="Wanted: right or wrong.")
+    if feedback.verdict == "right":
+        return None
+    if not feedback.correction.strip():
+        raise LessonError(
+            "The feedback says wrong, but not what is right.", hint="Give the right answer as correction."
+        )
+    source = f"feedback on turn {feedback.turn}" if feedback.turn else "feedback"
+    lesson = Lesson(feedback.prompt, feedback.correction, feedback.table, source=source, author=feedback.author)
+    return _placed(lesson, memory.store.turn(feedback.turn), memory) if feedback.turn else lesson
+
+
+def _placed(lesson: Lesson, turn: Turn, memory: Memory) -> Lesson:
+    """The lesson with the wording and the table that fit the turn it is about."""
+    spoke = turn.receipt.spoke
+    old = memory.store.lessons_by_id([spoke.lesson_id]).get(spoke.lesson_id) if spoke is not None else None
+    if old is not None:
+        return dataclasses.replace(lesson, prompt=old.prompt, table=old.table)
+    before = [t.prompt for t in memory.store.turns(turn.session) if t.id < turn.id]
+    prompt = readings(lesson.prompt, before, memory.keys.rarity)[-1]
+    return dataclasses.replace(lesson, prompt=prompt)
