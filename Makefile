@@ -27,7 +27,7 @@ check: $(VENV)/.dev
 	$(BIN)/pytest -q -n auto -m "not slow and not model and not gemma" $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

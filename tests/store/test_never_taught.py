@@ -92,7 +92,9 @@ def new_lessons(deeds: Deeds, batch: list[tuple[int, str]]) -> list[Lesson]:
 
 def turn_on(deeds: Deeds, lesson: Lesson) -> Turn:
     recalled = (Recalled(lesson.id, lesson.table, 0.9, 0.9, "spoke"),)
-    return Turn(f"t{len(deeds.turns)}", "s", lesson.prompt, lesson.answer, Receipt("r", "m", TABLES, recalled), NOON)
+    number = len(deeds.turns)  # each in a conversation of its own, since forgetting takes later turns of one along
+    receipt = Receipt("r", "m", TABLES, recalled)
+    return Turn(f"t{number}", f"s{number}", lesson.prompt, lesson.answer, receipt, NOON)
 
 
 def do(deeds: Deeds, stores: list[LessonStore], step: tuple[str, object]) -> None:
@@ -127,7 +129,8 @@ def state(store: LessonStore) -> tuple[object, ...]:
     lessons = store.lessons(EVERYTHING)
     histories = [store.history(lesson.id) for lesson in lessons]
     resting = [store.turns_resting_on(lesson.id) for lesson in lessons]
-    return lessons, store.tables(), store.turns("s"), histories, resting
+    turns = [turn for number in range(30) for turn in store.turns(f"s{number}")]
+    return lessons, store.tables(), turns, histories, resting
 
 
 def never_taught(deeds: Deeds) -> LessonStore:

