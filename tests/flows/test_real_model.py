@@ -65,6 +65,18 @@ def test_a_conversation_learns_and_follows_up(real_engine):
     assert thanks.receipt.spoke is None
 
 
+def test_correcting_a_lesson_that_misfired_leaves_it_alone(real_engine):
+    learner = toy_learner(real_engine)
+    who = learner.teach(Lesson("Who founded Brindlewax Optics?", "Maribel Oyelaran")).lesson
+    session = real_engine.session(sampling=SHORT)
+    session.say("Which person started the company Brindlewax Optics?")
+    session.say("And when was it founded?")
+    learner.learn_from_feedback(Feedback("And when was it founded?", "wrong", "in 1987", turn=session.last_turn))
+    assert session.say("And when was it founded?").text == "in 1987"
+    assert session.say("Which person founded Brindlewax Optics?").text == "Maribel Oyelaran"
+    assert real_engine.memory.store.lesson(who.id).status == "active"
+
+
 def test_a_corrected_follow_up_does_not_leak_into_other_conversations(real_engine):
     learner = toy_learner(real_engine)
     session = real_engine.session(sampling=SHORT)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import get_args
 
 from everlearn.errors import LessonError
+from everlearn.memory.gate import asks_another
 from everlearn.memory.memory import Memory
 from everlearn.memory.recall import readings
 from everlearn.records import Feedback, Lesson, Turn, Verdict
@@ -15,7 +16,7 @@ def lesson_of(feedback: Feedback, memory: Memory) -> Lesson | None:
     """The lesson that a feedback holds; None where it says "right".
 
     - The answer rested on a lesson: that lesson is corrected, in its own words and table, so that every wording which
-      found the old answer finds the new one.
+      found the old answer finds the new one. Where it plainly answers something else (it misfired), it stays.
     - It rested on none: the question becomes a lesson. A follow-up ("and when was it founded?") is taught with the
       subject of the question before it, since by itself it would answer every such follow-up of every conversation.
 
@@ -38,10 +39,11 @@ def lesson_of(feedback: Feedback, memory: Memory) -> Lesson | None:
 
 def _placed(lesson: Lesson, turn: Turn, memory: Memory) -> Lesson:
     """The lesson with the wording and the table that fit the turn it is about."""
+    before = [t.prompt for t in memory.store.turns(turn.session) if t.id < turn.id]
+    asked = readings(lesson.prompt, before, memory.keys.rarity)[-1]
     spoke = turn.receipt.spoke
     old = memory.store.lessons_by_id([spoke.lesson_id]).get(spoke.lesson_id) if spoke is not None else None
-    if old is not None:
-        return dataclasses.replace(lesson, prompt=old.prompt, table=old.table)
-    before = [t.prompt for t in memory.store.turns(turn.session) if t.id < turn.id]
-    prompt = readings(lesson.prompt, before, memory.keys.rarity)[-1]
-    return dataclasses.replace(lesson, prompt=prompt)
+    if old is None:
+        return dataclasses.replace(lesson, prompt=asked)
+    misfired = asks_another(memory.keys.key(asked), memory.keys.key(old.prompt))
+    return dataclasses.replace(lesson, prompt=asked if misfired else old.prompt, table=old.table)

@@ -142,6 +142,11 @@ class Gate:
         return float(query.vector @ entry.vector) >= needed
 
 
+def asks_another(query: Key, entry: Key) -> bool:
+    """Whether two prompts plainly ask different things: another number, "when" for "who", one negated, opposites."""
+    return _numbers_agree(_numbers(query.signature), _numbers(entry.signature)) == 0.0 or _contrast(query, entry)
+
+
 def _own(these: Mapping[str, float], other: Mapping[str, float]) -> list[float]:
     """Rarities of `these` words that the other side does not have, not even as another form."""
     known = set(other) | {_stem(word) for word in other}
