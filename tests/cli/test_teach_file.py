@@ -187,3 +187,21 @@ def test_a_file_that_is_not_there_is_an_error(cli, tmp_path):
     result = cli("teach", "--file", str(tmp_path / "none.jsonl"))
     assert result.code == 2
     assert "cannot be read: No such file" in result.err
+
+
+def test_ctrl_c_keeps_what_is_taught_and_says_so(cli, file, monkeypatch):
+    path = file(*pairs(300))
+    real = Learner._commit
+    batches = []
+
+    def stopped_after_the_first(self, lessons, *args):
+        batches.append(len(lessons))
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        return real(self, lessons, *args)
+
+    monkeypatch.setattr(Learner, "_commit", stopped_after_the_first)
+    result = cli("teach", "--file", path)
+    assert result.code == 130
+    assert "stopped; 256 of 300 lessons are kept, and the same command goes on from there" in result.err
+    assert "continuing at line 257" in cli("teach", "--file", path).err

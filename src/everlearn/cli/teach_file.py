@@ -157,17 +157,23 @@ def teach_lines(choice: Choice, job: FileImport, check: FileCheck, tables: froze
     if done:
         outcome.resumed_at = next(islice(_good_lines(job, tables), done, None)).number
         note(f"continuing at line {outcome.resumed_at:,}; {done:,} of {check.good:,} lessons were taught before")
-    with open_learner(choice) as learner, steps_progress(f"teaching {job.path.name}") as progress:
-        progress(done, check.good)
-        begun = time.perf_counter()
-        taught = learner.teach_many(
-            (_sourced(job, line) for line in islice(_good_lines(job, tables), done, None)),
-            on_conflict=job.on_conflict,
-            progress=lambda count, _total: progress(done + count, check.good),
-            imported=dataclasses.replace(key, lines=done),
-        )
-        outcome.count(taught)
-        outcome.seconds = time.perf_counter() - begun
+    try:
+        with open_learner(choice) as learner, steps_progress(f"teaching {job.path.name}") as progress:
+            progress(done, check.good)
+            begun = time.perf_counter()
+            taught = learner.teach_many(
+                (_sourced(job, line) for line in islice(_good_lines(job, tables), done, None)),
+                on_conflict=job.on_conflict,
+                progress=lambda count, _total: progress(done + count, check.good),
+                imported=dataclasses.replace(key, lines=done),
+            )
+            outcome.count(taught)
+            outcome.seconds = time.perf_counter() - begun
+    except KeyboardInterrupt:
+        with open_store(choice) as store:
+            kept = store.import_progress(key.digest, key.table)
+        note(f"stopped; {kept:,} of {check.good:,} lessons are kept, and the same command goes on from there")
+        raise
     return outcome
 
 
