@@ -22,8 +22,9 @@ import torch
 from everlearn import Sampling, wiring
 from everlearn.engine.decode import forward, prefill
 from everlearn.engine.sampling import Sampler
-from everlearn.memory.correction import Correction, compute, raise_target
+from everlearn.memory.correction import Correction, raise_target
 from everlearn.memory.cursor import Cursor
+from everlearn.memory.difference import difference
 from everlearn.records import Message, TableSettings
 
 SHARES = (0.25, 0.6, 0.7, 0.8, 5 / 6, 0.9, 0.97)
@@ -72,20 +73,21 @@ def main() -> None:
     records = random.Random(0).sample([r for r in records if r["rephrases"]], args.sample)
     parts = wiring.load_parts(wiring.load_settings(model=args.model))
     blocks = sorted({min(int(parts.model.num_blocks * s), parts.model.num_blocks - 1) for s in SHARES})
-    wide = TableSettings(blocks=tuple(blocks))
     found: dict[str, list[float]] = {}
     for n, r in enumerate(records):
-        made = compute(parts.model, parts.text, r["prompt"], r["target"], wide)
+        made = {
+            b: difference(parts.model, parts.text, r["prompt"], r["target"], TableSettings(blocks=(b,))) for b in blocks
+        }
+        tokens = made[blocks[0]].tokens
         asked = r["rephrases"][0]
-        found.setdefault("bare", []).append(fed(parts, asked, made.tokens, None))
+        found.setdefault("bare", []).append(fed(parts, asked, tokens, None))
         told = f"{r['prompt']}\n{r['target']}\n\n{asked}"
-        found.setdefault("lesson in the prompt", []).append(fed(parts, told, made.tokens, None))
+        found.setdefault("lesson in the prompt", []).append(fed(parts, told, tokens, None))
         for b in blocks:
-            one = Correction(made.tokens, {b: made.blocks[b]})
-            found.setdefault(f"block {b}", []).append(fed(parts, asked, made.tokens, Cursor("x", one, 1.0)))
+            found.setdefault(f"block {b}", []).append(fed(parts, asked, tokens, Cursor("x", made[b], 1.0)))
         for t in TEMPERATURES:
             for rule in ("log-odds", "above the rival"):
-                hit = sampled(parts, asked, made, t, rule, seed=n)
+                hit = sampled(parts, asked, made[blocks[-1]], t, rule, seed=n)
                 found.setdefault(f"sampled at {t}, {rule}", []).append(float(hit))
         print(f"{n + 1} of {len(records)}", end="\r", flush=True)
     means = {name: round(sum(v) / len(v), 3) for name, v in found.items()}

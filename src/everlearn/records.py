@@ -17,6 +17,7 @@ Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
 Decision = Literal["spoke", "outranked", "below_threshold", "silent"]
 OnConflict = Literal["supersede", "reject"]
+Values = Literal["difference", "learned", "learned-at-prompt"]
 Verdict = Literal["right", "wrong"]
 
 
@@ -65,13 +66,20 @@ class TableSettings:
         threshold: calibrated probability from which an entry may speak.
         residual: strength of the corrections, 0 = base model, 1 = as learned.
         blocks: transformer blocks that get a correction; negative counts from the end; empty = chosen by the model's
-        depth. sparsity: share of each block correction's coordinates that are stored, 0 < sparsity <= 1.
+            depth.
+        sparsity: share of each block correction's coordinates that are stored; 0 = none, only the output is corrected.
+        output: whether the answer's tokens are raised at the output; without it only blocks are corrected.
+        values: how block corrections are made. "difference": what reading the lesson changes, without a gradient;
+            "learned": the same, then fitted to the answer by gradient; "learned-at-prompt": fitted, and added at the
+            prompt's last token only.
     """
 
     threshold: float = 0.5
     residual: float = 1.0
     blocks: tuple[int, ...] = ()
     sparsity: float = 1.0
+    output: bool = True
+    values: Values = "difference"
 
 
 @dataclass(frozen=True, slots=True)

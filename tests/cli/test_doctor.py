@@ -6,6 +6,7 @@ import pytest
 from everlearn.cli import doctor_home, doctor_machine
 from everlearn.cli.findings import GIGABYTE, size
 from everlearn.models.folders import Origin, make
+from everlearn.store.upgrade import NEWEST_VERSION
 
 
 def found(result):
@@ -25,7 +26,7 @@ def test_a_fresh_machine_is_fine_and_nothing_is_made(cli, tmp_path):
 def test_what_is_there_is_counted(cli, teach):
     teach("q", "a")
     checks = found(cli("doctor", "--json"))
-    assert checks["lessons"]["found"].startswith("1 active, 0 replaced, in 1 table, layout 0001")
+    assert checks["lessons"]["found"].startswith(f"1 active, 0 replaced, in 1 table, layout {NEWEST_VERSION}")
     assert "vectors" in checks["derived"]["found"]
     assert "files" in checks["home"]["found"]
 

@@ -263,7 +263,7 @@ def test_an_id_is_found_by_its_start(store):
 
 
 def test_tables_keep_their_settings_and_count_their_lessons(store):
-    settings = TableSettings(0.7, 0.9, (-5, -3), 0.25)
+    settings = TableSettings(0.7, 0.9, (-5, -3), 0.25, output=False, values="learned")
     store.put_table("docs", TableSettings())
     store.put_table("docs", settings)
     store.teach([lesson("a", table="docs")], {})

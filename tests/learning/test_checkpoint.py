@@ -16,7 +16,8 @@ QUESTION = "Who bakes at Zorblat?"
 
 @pytest.fixture
 def saved(engine, learner, tmp_path):
-    engine.memory.store.put_table("shop", TableSettings(threshold=0.7, residual=0.5, blocks=(1, -1), sparsity=0.25))
+    kept = TableSettings(threshold=0.7, residual=0.5, blocks=(1, -1), sparsity=0.25, output=False, values="learned")
+    engine.memory.store.put_table("shop", kept)
     learner.teach_many(
         [Lesson(QUESTION, "Mirela"), Lesson(QUESTION, "Tobias 🥐\n"), Lesson("Wo?", "مرحبا", table="shop")]
     )

@@ -1,4 +1,4 @@
-"""Corrections: two passes, sparse or not, packed and unpacked, and the output correction."""
+"""Corrections: sparse or not, packed and unpacked, and the output correction."""
 
 import math
 
@@ -6,41 +6,16 @@ import pytest
 import torch
 
 from everlearn.errors import SettingsError
-from everlearn.memory.correction import CERTAINTY, chosen_blocks, compute, from_bytes, raise_target, to_bytes
-from everlearn.records import Message, TableSettings
-from toys import FAMILIES, toy_parts
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_correction_is_the_difference_that_reading_the_lesson_makes(family):
-    parts = toy_parts(family)
-    made = compute(parts.model, parts.text, "Who bakes?", "Mirela", TableSettings(blocks=(1, -1)))
-    assert set(made.blocks) == {1, 3}
-    assert made.tokens == tuple(parts.text.answer_ids("Mirela"))
-    told = _states(parts, "Who bakes?\nMirela\n\nWho bakes?", made.tokens, 3)
-    untold = _states(parts, "Who bakes?", made.tokens, 3)
-    torch.testing.assert_close(made.blocks[3], (told - untold).bfloat16().float())
-    assert made.blocks[3].abs().max() > 0
-
-
-def _states(parts, prompt, tokens, block):
-    """The slow way: transformers' own hidden states (the entry behind a block has its number plus one)."""
-    ids = parts.text.prompt_ids([Message("user", prompt)])
-    inputs = torch.tensor([ids + list(tokens[:-1])])
-    kept = []
-    handle = parts.model.blocks[block].register_forward_hook(
-        lambda _m, _i, out: kept.append(out[0] if isinstance(out, tuple) else out)
-    )
-    with torch.inference_mode():
-        parts.model.module(inputs, use_cache=False)
-    handle.remove()
-    return kept[0][0, len(ids) - 1 :].float()
+from everlearn.memory.correction import CERTAINTY, Correction, chosen_blocks, from_bytes, raise_target, to_bytes
+from everlearn.memory.difference import difference
+from everlearn.records import TableSettings
+from toys import toy_parts
 
 
 @pytest.mark.parametrize("sparsity", [1.0, 0.5, 0.1, 0.001])
 def test_packed_corrections_come_back_with_the_same_bits(sparsity):
     parts, settings = toy_parts(), TableSettings(sparsity=sparsity)
-    made = compute(parts.model, parts.text, "Who bakes?", "Mirela Quandt", settings)
+    made = difference(parts.model, parts.text, "Who bakes?", "Mirela Quandt", settings)
     back = from_bytes(to_bytes(made, settings), parts.model.hidden_size)
     assert back.tokens == made.tokens
     for block, dense in made.blocks.items():
@@ -48,10 +23,24 @@ def test_packed_corrections_come_back_with_the_same_bits(sparsity):
         assert (dense != 0).sum(1).max() <= max(1, round(32 * sparsity))
 
 
+def test_half_of_the_coordinates_take_about_half_of_the_bytes():
+    wide = Correction((1, 2), {3: torch.randn(40, 576).bfloat16().float()})
+    sizes = {s: len(to_bytes(wide, TableSettings(sparsity=s))) for s in (1.0, 0.5, 0.1)}
+    assert 0.5 < sizes[0.5] / sizes[1.0] < 0.6
+    assert 0.1 < sizes[0.1] / sizes[1.0] < 0.2
+
+
+def test_without_a_share_only_the_output_is_corrected():
+    parts, settings = toy_parts(), TableSettings(sparsity=0.0)
+    made = difference(parts.model, parts.text, "Who bakes?", "Mirela", settings)
+    assert made.blocks == {}
+    assert from_bytes(to_bytes(made, settings), 32) == made
+
+
 def test_sparse_keeps_the_largest_coordinates():
     parts = toy_parts()
-    full = compute(parts.model, parts.text, "Who bakes?", "Mirela", TableSettings())
-    some = compute(parts.model, parts.text, "Who bakes?", "Mirela", TableSettings(sparsity=0.25))
+    full = difference(parts.model, parts.text, "Who bakes?", "Mirela", TableSettings())
+    some = difference(parts.model, parts.text, "Who bakes?", "Mirela", TableSettings(sparsity=0.25))
     for block, dense in full.blocks.items():
         kept = some.blocks[block] != 0
         smallest_kept = torch.where(kept, dense.abs(), torch.inf).amin(1)
@@ -67,7 +56,7 @@ def test_damaged_bytes_are_told_apart(damage):
 
 def test_bytes_of_another_width_are_told_apart():
     parts = toy_parts()
-    made = compute(parts.model, parts.text, "Who bakes?", "Mirela", TableSettings())
+    made = difference(parts.model, parts.text, "Who bakes?", "Mirela", TableSettings())
     with pytest.raises(ValueError, match="33 wide"):
         from_bytes(to_bytes(made, TableSettings()), 33)
 

@@ -38,6 +38,14 @@ def test_falls_silent_when_the_answer_is_left_half_way():
     assert c.target is None
 
 
+def test_a_value_of_fewer_steps_adds_nothing_behind_them():
+    c = Cursor("lesson", Correction((5, 6, 7), {1: STEPS[:1]}), 1.0)
+    assert c.corrections()[1].tolist() == [0.0, 1.0]
+    c.advance(5)
+    assert c.corrections() == {}
+    assert c.target == 6
+
+
 def test_residual_scales_and_zero_is_silent():
     assert torch.equal(cursor(0.5).corrections()[1], 0.5 * STEPS[0])
     assert cursor(0.0).target is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.text import Text
@@ -13,7 +14,7 @@ from everlearn.cli.forget import ask_first
 from everlearn.cli.opening import choice_of, open_derived, open_store
 from everlearn.cli.screen import document, show, show_json, show_rows, visible
 from everlearn.errors import ConflictError, SettingsError
-from everlearn.records import TableInfo, TableSettings
+from everlearn.records import TableInfo, TableSettings, Values
 from everlearn.store.port import LessonQuery
 
 app = typer.Typer(help="Create, list, change and delete look-up tables.", no_args_is_help=True)
@@ -47,7 +48,26 @@ Blocks = Annotated[
 Sparsity = Annotated[
     float | None,
     typer.Option(
-        "--sparsity", metavar="NUMBER", help="Share of a correction that is stored, above 0 to 1.", show_default=False
+        "--sparsity",
+        metavar="NUMBER",
+        help="Share of a block's correction that is stored, 0 (only the output is corrected) to 1 (all).",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    bool | None,
+    typer.Option(
+        "--output/--no-output", help="Whether an answer's tokens are raised at the output.", show_default=False
+    ),
+]
+ValuesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--values",
+        metavar="|".join(get_args(Values)),
+        help="How block corrections are made: difference = what reading the lesson changes (fast); learned = fitted to "
+        "the answer by gradient, at each of its tokens or at the prompt's last one only (seconds for each lesson).",
+        show_default=False,
     ),
 ]
 
@@ -60,6 +80,8 @@ def create(
     residual: Residual = None,
     blocks: Blocks = None,
     sparsity: Sparsity = None,
+    output: Output = None,
+    values: ValuesOption = None,
     json: options.Json = False,
 ) -> None:
     """Create an empty look-up table."""
@@ -68,7 +90,10 @@ def create(
             f"{name!r} cannot name a table.",
             hint="Use letters, digits, '.', '-' and '_', at most 64, a letter or digit first.",
         )
-    settings = changed(TableSettings(), threshold, residual, blocks, sparsity)
+    given = _given(
+        threshold=threshold, residual=residual, blocks=blocks, sparsity=sparsity, output=output, values=values
+    )
+    settings = replace(TableSettings(), **given)
     with open_store(choice_of(ctx)) as store:
         if any(info.name == name for info in store.tables()):
             raise ConflictError(
@@ -86,8 +111,9 @@ def list_(ctx: typer.Context, json: options.Json = False) -> None:
     if json:
         show_json({"tables": [document(info) for info in infos]})
         return
-    columns = ("=table", ">active", ">superseded", ">threshold", ">residual", "=blocks", ">sparsity")
-    show_rows(columns, (_row(info) for info in infos))
+    shares = (">threshold", ">residual", "=blocks", ">sparsity", "=output", "=values")
+    columns = ("=table", ">active", ">superseded", *shares)
+    show_rows(columns, (_row(info) for info in infos), {"=output": "on", "=values": "difference"})
 
 
 @app.command("set")
@@ -98,13 +124,18 @@ def set_(
     residual: Residual = None,
     blocks: Blocks = None,
     sparsity: Sparsity = None,
+    output: Output = None,
+    values: ValuesOption = None,
     json: options.Json = False,
 ) -> None:
     """Change settings of a look-up table; what is not named stays."""
-    if (threshold, residual, blocks, sparsity) == (None, None, None, None):
-        raise typer.BadParameter("Wanted: --threshold, --residual, --blocks or --sparsity.")
+    given = _given(
+        threshold=threshold, residual=residual, blocks=blocks, sparsity=sparsity, output=output, values=values
+    )
+    if not given:
+        raise typer.BadParameter("Wanted: --threshold, --residual, --blocks, --sparsity, --output or --values.")
     with open_store(choice_of(ctx)) as store:
-        settings = changed(store.table(name), threshold, residual, blocks, sparsity)
+        settings = replace(store.table(name), **given)
         store.put_table(name, settings)
     _say("changed", name, settings, json=json)
 
@@ -126,16 +157,10 @@ def delete(ctx: typer.Context, name: Name, yes: options.Yes = False, json: optio
         show(Text.assemble(("deleted ", "green"), visible(name), (lost, "dim")))
 
 
-def changed(
-    settings: TableSettings, threshold: float | None, residual: float | None, blocks: str | None, sparsity: float | None
-) -> TableSettings:
-    """Settings with those replaced that are given; the store checks them."""
-    return TableSettings(
-        threshold=settings.threshold if threshold is None else threshold,
-        residual=settings.residual if residual is None else residual,
-        blocks=settings.blocks if blocks is None else _blocks(blocks),
-        sparsity=settings.sparsity if sparsity is None else sparsity,
-    )
+def _given(*, blocks: str | None, **others: Any) -> dict[str, Any]:  # noqa: ANN401 -- each option has its own type
+    """Settings that were named on the command line; the store checks them."""
+    given = {name: value for name, value in others.items() if value is not None}
+    return given if blocks is None else {**given, "blocks": _blocks(blocks)}
 
 
 def _blocks(value: str) -> tuple[int, ...]:
@@ -153,10 +178,14 @@ def _block_names(settings: TableSettings) -> str:
     return ",".join(map(str, settings.blocks)) or "auto"
 
 
+def _output(settings: TableSettings) -> str:
+    return "on" if settings.output else "off"
+
+
 def _row(info: TableInfo) -> tuple[str, ...]:
     settings = info.settings
     shares = (f"{settings.threshold:g}", f"{settings.residual:g}", _block_names(settings), f"{settings.sparsity:g}")
-    return (info.name, f"{info.active:,}", f"{info.superseded:,}", *shares)
+    return (info.name, f"{info.active:,}", f"{info.superseded:,}", *shares, _output(settings), settings.values)
 
 
 def _say(verb: str, name: str, settings: TableSettings, *, json: bool) -> None:
@@ -165,6 +194,7 @@ def _say(verb: str, name: str, settings: TableSettings, *, json: bool) -> None:
         return
     values = (
         f"  threshold {settings.threshold:g}, residual {settings.residual:g}, "
-        f"blocks {_block_names(settings)}, sparsity {settings.sparsity:g}"
+        f"blocks {_block_names(settings)}, sparsity {settings.sparsity:g}, output {_output(settings)}, "
+        f"values {settings.values}"
     )
     show(Text.assemble((f"{verb} ", "green"), visible(name), (values, "dim")))

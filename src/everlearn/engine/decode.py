@@ -26,7 +26,8 @@ def forward(model: BaseModel, ids: Tensor, cache: KeyValueCache, cursors: Sequen
     Returns:
         Logits [B, V] float32 of the last position, on the CPU, before the output correction.
     """
-    speaking = {b: c.corrections() for b, c in enumerate(cursors) if c is not None and c.target is not None}
+    given = {b: c.corrections() for b, c in enumerate(cursors) if c is not None and c.target is not None}
+    speaking = {b: each for b, each in given.items() if each}
     blocks = sorted({block for each in speaking.values() for block in each})
     with model.lock:
         if not speaking:

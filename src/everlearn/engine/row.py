@@ -89,6 +89,6 @@ class Row:
 
 def corrected_logits(logits: Tensor, cursor: Cursor | None) -> Tensor:
     """Logits [V] with the output correction of the entry that speaks; the same object where none does."""
-    if cursor is None or cursor.target is None:
+    if cursor is None or cursor.target is None or not cursor.output:
         return logits
     return raise_target(logits, cursor.target, cursor.residual)

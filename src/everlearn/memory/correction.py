@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from everlearn.errors import SettingsError
-from everlearn.memory.hook import recorded
 from everlearn.models.base import BaseModel
 from everlearn.records import Message, TableSettings
 from everlearn.text.chat import ChatText
 
 CERTAINTY = 0.999
 _DEFAULT_DEPTH = 5 / 6
-_FORM = 1  # raise it when what is computed or stored below changes: kept corrections are then made anew
+_FORM = 2  # raise it when what is computed or stored below changes: kept corrections are then made anew
 
 
 @final
@@ -29,7 +29,7 @@ class Correction:
 
     Attributes:
         tokens: [A], the answer's tokens, the stop token last.
-        blocks: block -> [A, D], what to add at each answer step.
+        blocks: block -> [S, D], what to add at the first S of the A answer steps.
     """
 
     tokens: tuple[int, ...]
@@ -42,7 +42,7 @@ class Correction:
 
 
 def chosen_blocks(settings: TableSettings, num_blocks: int) -> tuple[int, ...]:
-    """Blocks that get a correction, counted from 0; by default one, five sixths up (25 of 30).
+    """Blocks that get a correction, counted from 0, rising; by default one, five sixths up (25 of 30).
 
     Source: measured on SmolLM2-135M-Instruct: late corrections carry a lesson to a paraphrase, early ones do not
     (docs/decisions/0003).
@@ -50,6 +50,8 @@ def chosen_blocks(settings: TableSettings, num_blocks: int) -> tuple[int, ...]:
     Raises:
         SettingsError: the model has no such block.
     """
+    if not settings.sparsity:
+        return ()
     if not settings.blocks:
         return (min(math.floor(num_blocks * _DEFAULT_DEPTH), num_blocks - 1),)
     for block in settings.blocks:
@@ -64,30 +66,7 @@ def chosen_blocks(settings: TableSettings, num_blocks: int) -> tuple[int, ...]:
 def kind_of(model: BaseModel, settings: TableSettings) -> str:
     """Name under which corrections of this model and these settings are kept."""
     blocks = ",".join(map(str, chosen_blocks(settings, model.num_blocks)))
-    return f"correction/{_FORM}/{model.digest[:16]}/{model.dtype}/{blocks}/{settings.sparsity:g}"
-
-
-def compute(model: BaseModel, text: ChatText, prompt: str, answer: str, settings: TableSettings) -> Correction:
-    """Compute a lesson's correction in two forward passes, without a gradient.
-
-    At each answer step: hidden state with the lesson in context minus hidden state without it.
-
-    Args:
-        model: base model with D wide hidden states.
-        text: its tokenizer and template.
-        prompt: the taught question.
-        answer: the taught answer.
-        settings: `blocks` and `sparsity` are used.
-
-    Raises:
-        LessonError: the tokenizer cannot spell the answer.
-    """
-    tokens = text.answer_ids(answer)
-    which = chosen_blocks(settings, model.num_blocks)
-    with_it = told_ids(text, prompt, prompt, answer)
-    without = text.prompt_ids([Message("user", prompt)])
-    told, untold = (_answer_states(model, ids, tokens, which) for ids in (with_it, without))
-    return Correction(tuple(tokens), {b: _sparse(told[b] - untold[b], settings.sparsity) for b in which})
+    return f"correction/{_FORM}/{settings.values}/{model.digest[:16]}/{model.dtype}/{blocks}/{settings.sparsity:g}"
 
 
 def told_ids(text: ChatText, question: str, prompt: str, answer: str) -> list[int]:
@@ -95,36 +74,29 @@ def told_ids(text: ChatText, question: str, prompt: str, answer: str) -> list[in
     return text.prompt_ids([Message("user", f"{prompt}\n{answer}\n\n{question}")])
 
 
-def _answer_states(model: BaseModel, prompt: list[int], tokens: list[int], which: Sequence[int]) -> dict[int, Tensor]:
-    """Hidden states [A, D] float32 behind each block, at the positions that predict each answer token."""
-    ids = torch.tensor([prompt + tokens[:-1]], device=model.device)
-    with model.lock, recorded(model.blocks, which) as states:
-        model.forward(ids, model.new_cache())
-    return {b: states[b][0, len(prompt) - 1 :].float() for b in which}
+def kept_part(dense: Tensor, sparsity: float) -> Tensor:
+    """What is stored of a correction [S, D]: the largest share of each step's coordinates in bfloat16; the rest is 0.
 
-
-def _sparse(dense: Tensor, sparsity: float) -> Tensor:
-    """Keep the largest share of coordinates of each step [A, D]; the rest is 0."""
-    dense = dense.bfloat16().float().cpu()  # what is kept on disk and what is computed now must be the same bits
+    Returns:
+        [S, D] float32 on the CPU, the same bits that `from_bytes` gives back.
+    """
+    dense = dense.bfloat16().float().cpu()
     if sparsity >= 1.0:
         return dense
-    keep = max(1, round(dense.shape[1] * sparsity))
-    index = dense.abs().topk(keep, dim=1).indices
-    return torch.zeros_like(dense).scatter(1, index, dense.gather(1, index))
+    return torch.where(_largest(dense, sparsity), dense, 0.0)
 
 
 def to_bytes(correction: Correction, settings: TableSettings) -> bytes:
-    """Pack as safetensors: tokens, and for each block bfloat16 values, with their coordinates where they are sparse."""
+    """Pack as safetensors: tokens, and for each block bfloat16 values, with a bit for each coordinate where sparse."""
     tensors = {"tokens": torch.tensor(correction.tokens, dtype=torch.int32)}
     for block, dense in correction.blocks.items():
         if settings.sparsity >= 1.0:
             tensors[f"block.{block}"] = dense.bfloat16().contiguous()
             continue
-        keep = max(1, round(dense.shape[1] * settings.sparsity))
-        index = dense.abs().topk(keep, dim=1).indices
-        tensors[f"block.{block}.index"] = index.to(torch.int32)
-        tensors[f"block.{block}.value"] = dense.gather(1, index).bfloat16().contiguous()
-    return safetensors.torch.save(tensors, {"width": str(next(iter(correction.blocks.values())).shape[1])})
+        held = _largest(dense, settings.sparsity)
+        tensors[f"block.{block}.held"] = torch.from_numpy(np.packbits(held.numpy(), axis=1))
+        tensors[f"block.{block}.value"] = dense[held].reshape(len(dense), -1).bfloat16()
+    return safetensors.torch.save(tensors)
 
 
 def from_bytes(packed: bytes, width: int) -> Correction:
@@ -139,17 +111,29 @@ def from_bytes(packed: bytes, width: int) -> Correction:
         raise ValueError(f"kept correction is damaged: {cause}") from cause
     blocks: dict[int, Tensor] = {}
     for name, tensor in tensors.items():
-        if name == "tokens":
+        if name == "tokens" or name.endswith(".value"):
             continue
         block = int(name.split(".")[1])
-        if name.endswith(".index"):
-            value = tensors[f"block.{block}.value"].float()
-            blocks[block] = torch.zeros(len(value), width).scatter(1, tensor.long(), value)
-        elif not name.endswith(".value"):
-            blocks[block] = tensor.float()
+        sparse = name.endswith(".held")
+        blocks[block] = _spread(tensor, tensors[f"block.{block}.value"], width) if sparse else tensor.float()
     if any(t.shape[1] != width for t in blocks.values()):
         raise ValueError(f"kept correction is not {width} wide")
     return Correction(tuple(tensors["tokens"].tolist()), blocks)
+
+
+def _largest(dense: Tensor, sparsity: float) -> Tensor:
+    """Which coordinates [S, D] are stored: the same number for each step, the largest."""
+    keep = max(1, round(dense.shape[1] * sparsity))
+    index = dense.abs().topk(keep, dim=1).indices
+    return torch.zeros_like(dense, dtype=torch.bool).scatter(1, index, value=True)
+
+
+def _spread(bits: Tensor, values: Tensor, width: int) -> Tensor:
+    """Values [S, kept] back at the coordinates that the bits [S, ceil(D / 8)] name: [S, D] float32."""
+    if bits.shape[1] != -(-width // 8):
+        raise ValueError(f"kept correction is not {width} wide")
+    held = torch.from_numpy(np.unpackbits(bits.numpy(), axis=1, count=width)).bool()
+    return torch.zeros(len(bits), width).masked_scatter(held, values.float())
 
 
 def raise_target(logits: Tensor, target: int, residual: float, certainty: float = CERTAINTY) -> Tensor:

@@ -17,19 +17,20 @@ class Cursor:
     """Follows one running answer.
 
     It waits at the first token until the model takes it up (at a low residual the model may begin in its own manner),
-    at most
-    `PATIENCE` tokens; once under way it goes on while the answer is followed word for word, and falls silent when the
-    model leaves it, so that a half-told answer is never forced into another sentence.
+    at most `PATIENCE` tokens; once under way it goes on while the answer is followed word for word, and falls silent
+    when the model leaves it, so that a half-told answer is never forced into another sentence.
 
     Args:
         lesson_id: the entry's lesson.
         correction: the entry's value.
         residual: strength, 0..1.
+        output: whether the answer's tokens are raised at the output.
     """
 
-    def __init__(self, lesson_id: str, correction: Correction, residual: float) -> None:
+    def __init__(self, lesson_id: str, correction: Correction, residual: float, *, output: bool = True) -> None:
         self.lesson_id = lesson_id
         self.residual = residual
+        self.output = output
         self.steps = 0
         self._correction = correction
         self._place = 0
@@ -47,8 +48,9 @@ class Cursor:
         return tokens[self._place] if self.residual > 0.0 and self._place < len(tokens) else None
 
     def corrections(self) -> Mapping[int, Tensor]:
-        """Block -> [D] float32, what to add at this step, already scaled by the residual."""
-        return {block: self.residual * steps[self._place] for block, steps in self._correction.blocks.items()}
+        """Block -> [D] float32, what to add at this step, already scaled by the residual; empty for nothing."""
+        blocks, place = self._correction.blocks, self._place
+        return {block: self.residual * steps[place] for block, steps in blocks.items() if place < len(steps)}
 
     def advance(self, token: int) -> None:
         """Take note of the token that was generated."""

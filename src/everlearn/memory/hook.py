@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from everlearn.models.blocks import hidden_of
 
 
 @contextmanager
@@ -23,10 +24,28 @@ def corrected(blocks: Sequence[nn.Module], corrections: Mapping[int, Tensor], ro
         corrections: block -> [N, D], added at the last position of each of the N rows.
         rows: [N], which rows of the batch.
     """
+    at = list(rows)
+
+    def add(block: int, hidden: Tensor) -> Tensor:
+        out = hidden.clone()
+        out[at, -1] += corrections[block].to(device=hidden.device, dtype=hidden.dtype)
+        return out
+
+    with rewritten(blocks, tuple(corrections), add):
+        yield
+
+
+@contextmanager
+def rewritten(
+    blocks: Sequence[nn.Module], which: Sequence[int], change: Callable[[int, Tensor], Tensor]
+) -> Iterator[None]:
+    """Within this context, hidden states [B, T, D] of the named blocks are `change(block, hidden)` of what they were.
+
+    A lower block is changed before a higher one reads it.
+    """
     with ExitStack() as stack:
-        for block, correction in corrections.items():
-            handle = blocks[block].register_forward_hook(partial(_add, correction=correction, rows=list(rows)))
-            stack.callback(handle.remove)
+        for block in which:
+            stack.callback(blocks[block].register_forward_hook(partial(_rewrite, block=block, change=change)).remove)
         yield
 
 
@@ -35,18 +54,21 @@ def recorded(blocks: Sequence[nn.Module], which: Sequence[int]) -> Iterator[dict
     """Within this context, keep what the given blocks put out: block -> hidden states [B, T, D] of the last forward."""
     kept: dict[int, Tensor] = {}
 
-    def keep(_module: nn.Module, _inputs: object, output: Any, *, block: int) -> None:  # noqa: ANN401
-        kept[block] = output[0] if isinstance(output, tuple) else output
+    def keep(block: int, hidden: Tensor) -> Tensor:
+        kept[block] = hidden
+        return hidden
 
-    with ExitStack() as stack:
-        for block in which:
-            stack.callback(blocks[block].register_forward_hook(partial(keep, block=block)).remove)
+    with rewritten(blocks, which, keep):
         yield kept
 
 
-def _add(_module: nn.Module, _inputs: object, output: Any, *, correction: Tensor, rows: list[int]) -> Any:  # noqa: ANN401
-    hidden: Tensor = output[0] if isinstance(output, tuple) else output
-    changed = hidden.clone()
-    at = torch.tensor(rows, device=hidden.device)
-    changed[at, -1] += correction.to(device=hidden.device, dtype=hidden.dtype)
-    return (changed, *output[1:]) if isinstance(output, tuple) else changed
+def _rewrite(
+    _module: nn.Module,
+    _inputs: object,
+    output: Any,  # noqa: ANN401 -- a tensor or a tuple that starts with one
+    *,
+    block: int,
+    change: Callable[[int, Tensor], Tensor],
+) -> Any:  # noqa: ANN401
+    hidden = change(block, hidden_of(output))
+    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden

@@ -119,7 +119,8 @@ class Memory:
         if recall.hit is None or recall.lesson is None:
             return None
         settings = recall.hit.settings
-        return Cursor(recall.lesson.id, self.correction(recall.lesson, settings), settings.residual)
+        correction = self.correction(recall.lesson, settings)
+        return Cursor(recall.lesson.id, correction, settings.residual, output=settings.output)
 
     def correction(self, lesson: Lesson, settings: TableSettings) -> Correction:
         """The correction of a lesson under these settings; a first use computes it (two forward passes).

@@ -8,7 +8,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import final
 
-from everlearn.memory.correction import Correction, compute, from_bytes, kind_of, to_bytes
+from everlearn.memory.correction import Correction, from_bytes, kind_of, to_bytes
+from everlearn.memory.difference import difference
+from everlearn.memory.learned import learned
 from everlearn.models.base import BaseModel
 from everlearn.records import Lesson, TableSettings
 from everlearn.store.port import DerivedStore
@@ -50,8 +52,9 @@ class Corrections:
         return found
 
     def compute(self, lesson: Lesson, settings: TableSettings) -> Correction:
-        """Compute a correction (two forward passes); nothing is kept."""
-        return compute(self.model, self._text, lesson.prompt, lesson.answer, settings)
+        """Compute a correction, by two forward passes or by gradient as the settings say; nothing is kept."""
+        make = difference if settings.values == "difference" else learned
+        return make(self.model, self._text, lesson.prompt, lesson.answer, settings)
 
     def keep(self, lesson: Lesson, settings: TableSettings, correction: Correction) -> None:
         """Keep a correction, in memory and on disk. The caller sees to it that the lesson is still there."""

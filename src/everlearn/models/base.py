@@ -123,14 +123,33 @@ class BaseModel:
         Raises:
             ConversationError: more tokens than the context holds, or an id outside the vocabulary.
         """
+        return self._read(ids, cache, 1)[:, 0]
+
+    def traced(self, ids: Tensor, cache: KeyValueCache, keep: int) -> Tensor:
+        """Like `forward`, but gradients flow back to what hooks put into the residual stream; weights stay frozen.
+
+        Args:
+            ids: [B, T] long.
+            cache: what was read before; copy it first where it is to be used again.
+            keep: how many of the last positions to return, at most T.
+
+        Returns:
+            [B, keep, V] float32, logits of the last positions.
+
+        Raises:
+            ConversationError: as in `forward`.
+        """
+        return self._read(ids, cache, keep)
+
+    def _read(self, ids: Tensor, cache: KeyValueCache, keep: int) -> Tensor:
         self._check(ids, cache)
         rows, count = ids.shape
-        output = self.module(input_ids=ids.to(self.device), **self._arguments_for(cache, count))
+        output = self.module(input_ids=ids.to(self.device), **self._arguments_for(cache, count, keep))
         cache.grow(rows, count)
-        logits: Tensor = output.logits[:, -1]
+        logits: Tensor = output.logits[:, -keep:]
         return logits.float()
 
-    def _arguments_for(self, cache: KeyValueCache, count: int) -> dict[str, Any]:
+    def _arguments_for(self, cache: KeyValueCache, count: int, keep: int) -> dict[str, Any]:
         """Returns what the module needs besides ids. Without padding there is no mask, as in a plain call."""
         arguments: dict[str, Any] = {"past_key_values": cache.keys_and_values, "use_cache": True}
         mask = cache.mask(count, self.device)
@@ -139,7 +158,7 @@ class BaseModel:
         if "position_ids" in self._arguments:
             arguments["position_ids"] = cache.positions(count, self.device)
         if "logits_to_keep" in self._arguments:
-            arguments["logits_to_keep"] = 1
+            arguments["logits_to_keep"] = keep
         return arguments
 
     def _check(self, ids: Tensor, cache: KeyValueCache) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -72,9 +72,8 @@ def settings_row(name: str, settings: TableSettings) -> dict[str, Any]:
 
 def settings_of(row: Row[Any]) -> TableSettings:
     """A row of `lookup_tables` as settings."""
-    return TableSettings(
-        threshold=row.threshold, residual=row.residual, blocks=tuple(json.loads(row.blocks)), sparsity=row.sparsity
-    )
+    kept = {field.name: getattr(row, field.name) for field in fields(TableSettings)}
+    return TableSettings(**{**kept, "blocks": tuple(json.loads(row.blocks))})
 
 
 def turn_row(turn: Turn) -> dict[str, Any]:

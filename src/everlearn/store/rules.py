@@ -6,9 +6,10 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
+from typing import get_args
 
 from everlearn.errors import LessonError, LessonNotFoundError, NotFoundError, SettingsError, TableNotFoundError
-from everlearn.records import Lesson, TableSettings, Turn
+from everlearn.records import Lesson, TableSettings, Turn, Values
 
 SHORTEST_PREFIX = 4
 LONGEST_TABLE_NAME = 200
@@ -16,7 +17,7 @@ LONGEST_TABLE_NAME = 200
 _SHARES = {
     "threshold": "0.5 is the usual value.",
     "residual": "0 adds nothing, 1 is as learned.",
-    "sparsity": "1 keeps all of a correction.",
+    "sparsity": "1 keeps all of a correction, 0 corrects the output only.",
 }
 
 
@@ -59,9 +60,8 @@ def check_tables(tables: Mapping[str, TableSettings]) -> None:
             )
         for share, usual in _SHARES.items():
             _check_share(share, getattr(settings, share), usual)
-        if not settings.sparsity:
-            raise SettingsError("sparsity is 0, wanted above 0, at most 1.", hint="To add nothing set residual to 0.")
         _check_blocks(settings.blocks)
+        _check_values(settings)
 
 
 def _check_table_name(name: str) -> None:
@@ -96,6 +96,19 @@ def _check_blocks(blocks: tuple[int, ...]) -> None:
     twice = next((block for block in blocks if blocks.count(block) > 1), None)
     if twice is not None:
         raise SettingsError(f"blocks is {blocks!r}: {twice} stands there twice.", hint="Name each block once.")
+
+
+def _check_values(settings: TableSettings) -> None:
+    if not isinstance(settings.output, bool):
+        raise SettingsError(f"output is {settings.output!r}, wanted True or False.", hint="True is the usual value.")
+    if settings.values not in get_args(Values):
+        known = ", ".join(get_args(Values))
+        raise SettingsError(f"values is {settings.values!r}, wanted one of {known}.", hint="difference is the usual.")
+    if not settings.output and not settings.sparsity:
+        raise SettingsError(
+            "output is off and sparsity is 0, so a table would correct nothing.",
+            hint="To switch a table off set its residual to 0.",
+        )
 
 
 def _check_complete(lesson: Lesson) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
 
 metadata = MetaData()
 
@@ -14,6 +14,8 @@ lookup_tables = Table(
     Column("residual", Float, nullable=False),
     Column("blocks", Text, nullable=False),  # JSON list of integers
     Column("sparsity", Float, nullable=False),
+    Column("output", Boolean, nullable=False),
+    Column("values", Text, nullable=False),
 )
 
 # n is the order of teaching. Times are microseconds since 1970 in UTC: exact, and compared as numbers.
