@@ -62,6 +62,41 @@ def recorded(blocks: Sequence[nn.Module], which: Sequence[int]) -> Iterator[dict
         yield kept
 
 
+@contextmanager
+def replayed(blocks: Sequence[nn.Module], outputs: Sequence[Any]) -> Iterator[None]:
+    """Within this context, the first blocks do not compute but give back what they put out before.
+
+    For reading the same tokens again and again while only something above changes. Their attention caches are not
+    written, so the cache that is read with must be thrown away afterwards.
+
+    Args:
+        blocks: the model's decoder blocks.
+        outputs: what each of the first blocks returned, a tensor or a tuple, as `raw_outputs` records it.
+    """
+    replaced: list[Any] = list(blocks[: len(outputs)])
+    try:
+        for block, output in zip(replaced, outputs, strict=True):
+            block.forward = partial(_same, output)
+        yield
+    finally:
+        for block in replaced:
+            vars(block).pop("forward", None)
+
+
+@contextmanager
+def raw_outputs(blocks: Sequence[nn.Module]) -> Iterator[list[Any]]:
+    """Within this context, note what each of the given blocks returns, for `replayed`."""
+    kept: list[Any] = []
+    with ExitStack() as stack:
+        for block in blocks:
+            stack.callback(block.register_forward_hook(lambda _m, _i, output: kept.append(output)).remove)
+        yield kept
+
+
+def _same(output: Any, *_: object, **__: object) -> Any:  # noqa: ANN401
+    return output
+
+
 def _rewrite(
     _module: nn.Module,
     _inputs: object,

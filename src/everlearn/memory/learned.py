@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from everlearn.memory.correction import Correction, kept_part
 from everlearn.memory.difference import difference
-from everlearn.memory.hook import rewritten
+from everlearn.memory.hook import raw_outputs, replayed, rewritten
 from everlearn.models.base import BaseModel
 from everlearn.models.cache import KeyValueCache
 from everlearn.records import Message, TableSettings
@@ -49,35 +51,53 @@ def learned(
     length = 1 if settings.values == "learned-at-prompt" else len(start.tokens)
     first = {block: steps_[:length].clone() for block, steps_ in start.blocks.items()}
     ids = text.prompt_ids([Message("user", prompt)])
-    prefix = model.new_cache()
-    with torch.no_grad(), model.lock:
-        if len(ids) > 1:
-            model.traced(torch.tensor([ids[:-1]], device=model.device), prefix, 1)
     fed = torch.tensor([[ids[-1], *start.tokens[:-1]]], device=model.device)
-    found = _fit(model, prefix, fed, torch.tensor(start.tokens, device=model.device), first, steps)
+    found = _fit(model, _Reading.of(model, ids[:-1], fed, min(first) + 1), start.tokens, first, steps)
     return Correction(start.tokens, {block: kept_part(delta, settings.sparsity) for block, delta in found.items()})
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is read again at every step: tokens [1, A] behind a cached prompt, the lower blocks' outputs known."""
+
+    prefix: KeyValueCache
+    fed: Tensor
+    below: Sequence[Any]
+
+    @classmethod
+    def of(cls, model: BaseModel, prompt: list[int], fed: Tensor, below: int) -> _Reading:
+        """Read the prompt once, and `fed` once for what the first `below` blocks put out."""
+        prefix = model.new_cache()
+        with torch.no_grad(), model.lock:  # not inference mode: gradients will flow past these tensors
+            if prompt:
+                model.traced(torch.tensor([prompt], device=model.device), prefix, 1)
+            with raw_outputs(model.blocks[:below]) as outputs:
+                model.traced(fed, prefix.copy(), 1)
+        return cls(prefix, fed, outputs)
+
+
 def _fit(
-    model: BaseModel, prefix: KeyValueCache, fed: Tensor, wanted: Tensor, first: Mapping[int, Tensor], steps: int
+    model: BaseModel, reading: _Reading, tokens: Sequence[int], first: Mapping[int, Tensor], steps: int
 ) -> dict[int, Tensor]:
-    """Move the deltas [S, D] of each block so that `fed` [1, A] behind `prefix` predicts `wanted` [A]."""
+    """Move the deltas [S, D] of each block until what is read predicts `tokens` [A]."""
     masks = {block: (delta != 0).to(model.device) for block, delta in first.items()}
     moving = {block: delta.to(model.device).requires_grad_() for block, delta in first.items()}
     groups = [{"params": [d], "lr": RATE * float(d.detach().square().mean().sqrt())} for d in moving.values()]
-    adam = torch.optim.Adam(groups)
+    adam, wanted = torch.optim.Adam(groups), torch.tensor(tokens, device=model.device)
 
     def add(block: int, hidden: Tensor) -> Tensor:
         delta = (moving[block] * masks[block]).to(hidden.dtype)
-        pad = hidden.shape[1] - len(delta)
-        return hidden + torch.nn.functional.pad(delta, (0, 0, 0, pad))
+        return hidden + torch.nn.functional.pad(delta, (0, 0, 0, hidden.shape[1] - len(delta)))
 
     for _ in range(steps):
         with torch.enable_grad():
-            with model.lock, rewritten(model.blocks, tuple(moving), add):
-                logits = model.traced(fed, prefix.copy(), fed.shape[1])[0]
-            loss = torch.nn.functional.cross_entropy(logits, wanted)
+            with (
+                model.lock,
+                replayed(model.blocks, reading.below),
+                rewritten(model.blocks, tuple(moving), add),
+            ):
+                logits = model.traced(reading.fed, reading.prefix.copy(), len(tokens))[0]
             adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.functional.cross_entropy(logits, wanted).backward()  # type: ignore[no-untyped-call]
         adam.step()
     return {block: (delta.detach() * masks[block]) for block, delta in moving.items()}
