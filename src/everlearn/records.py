@@ -12,10 +12,11 @@ from typing import Literal
 DEFAULT_TABLE = "default"
 DEFAULT_TENANT = "local"
 
+LessonKind = Literal["pair", "context_pair", "passage"]
 LessonStatus = Literal["new", "active", "superseded"]
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
-Decision = Literal["spoke", "outranked", "below_threshold", "silent"]
+Decision = Literal["spoke", "context", "no_room", "outranked", "below_threshold", "silent"]
 OnConflict = Literal["supersede", "reject"]
 Values = Literal["difference", "learned", "learned-at-prompt"]
 Verdict = Literal["right", "wrong"]
@@ -23,11 +24,15 @@ Verdict = Literal["right", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One thing to learn: when asked `prompt`, answer `answer`.
+    """One thing to learn, of one of three kinds.
+
+    - "pair": when asked `prompt`, answer `answer`.
+    - "context_pair": the same where the question comes with `context`, or behind it in a conversation.
+    - "passage": `answer` is a passage of a document, and `prompt` its titles; it is read, not repeated.
 
     Attributes:
-        prompt: the question, in any words.
-        answer: the exact answer wanted.
+        prompt: the question, in any words; of a passage the titles above it, the outermost first.
+        answer: the exact answer wanted; of a passage its text.
         table: name of the look-up table that holds it.
         domain: subject area, free text.
         importance: 0..1, how much it matters to keep it.
@@ -40,6 +45,9 @@ class Lesson:
         valid_to: until when the answer is true; None = still is.
         status: "new" until taught, then "active" or "superseded".
         superseded_by: id of the lesson that replaced it, or empty.
+        kind: which of the three; a pair that has a context becomes a context pair when it is taught.
+        context: what the question is about, of a context pair.
+        position: where in its document a passage stands, such as "page 3" or "lines 10-24".
     """
 
     prompt: str
@@ -56,6 +64,15 @@ class Lesson:
     valid_to: datetime | None = None
     status: LessonStatus = "new"
     superseded_by: str = ""
+    kind: LessonKind = "pair"
+    context: str = ""
+    position: str = ""
+
+    @property
+    def question(self) -> str:
+        """What is asked, with its context behind it: the text that the key of a pair is made of."""
+        # The prompt comes first: an encoder that cuts long texts must not lose it.
+        return f"{self.prompt}\n{self.context}" if self.context else self.prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,9 @@ class TableSettings:
         values: how block corrections are made. "difference": what reading the lesson changes, without a gradient;
             "learned": the same, then fitted to the answer by gradient; "learned-at-prompt": fitted, and added at the
             prompt's last token only.
+        context_threshold: calibrated probability from which a lesson enters the prompt as context: a passage from here
+            on, a pair between here and `threshold`.
+        context_tokens: most tokens that lessons may add to a prompt as context; 0 = none.
     """
 
     threshold: float = 0.5
@@ -80,6 +100,8 @@ class TableSettings:
     sparsity: float = 1.0
     output: bool = True
     values: Values = "difference"
+    context_threshold: float = 0.5
+    context_tokens: int = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +156,9 @@ class Recalled:
         table: its look-up table.
         score: cosine of the two keys, -1..1.
         probability: calibrated probability that both ask the same.
-        decision: "spoke", "outranked" (another was nearer), "below_threshold", or "silent" (its table's residual is 0).
+        decision: "spoke", "context" (the model read it with the question), "no_room" (it would have, but the token
+            budget was used up), "outranked" (another was nearer), "below_threshold", or "silent" (its table's residual
+            is 0).
     """
 
     lesson_id: str
@@ -166,8 +190,18 @@ class Receipt:
 
     @property
     def spoke(self) -> Recalled | None:
-        """The entry that the answer rests on, if any."""
+        """The entry whose answer was given, if any."""
         return next((r for r in self.recalled if r.decision == "spoke"), None)
+
+    @property
+    def context(self) -> tuple[Recalled, ...]:
+        """The lessons that the model read with the question, best first."""
+        return tuple(r for r in self.recalled if r.decision == "context")
+
+    @property
+    def rests_on(self) -> tuple[Recalled, ...]:
+        """All that the answer rests on: what spoke, or what was read as context."""
+        return tuple(r for r in self.recalled if r.decision in ("spoke", "context"))
 
 
 @dataclass(frozen=True, slots=True)

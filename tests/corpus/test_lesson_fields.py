@@ -117,3 +117,31 @@ def test_a_row_holds_every_field():
     row = row_of(lesson)
     assert (row["importance"], row["taught_at"], row["valid_from"]) == (0.1, "2026-01-01T00:00:00+00:00", "")
     assert lesson_of(row, table=None) == Lesson(prompt="q", answer="a", importance=0.1)
+
+
+@pytest.mark.parametrize(
+    "lesson",
+    [
+        Lesson("How many seats?", "Ten", context="I am on the Pro plan.", kind="context_pair"),
+        Lesson("Handbook > Refunds", "Refunds take ten days.", kind="passage", position="page 3"),
+    ],
+)
+def test_kinds_are_written_and_read(lesson):
+    assert lesson_of(row_of(lesson), table=None) == lesson
+
+
+def test_a_context_makes_a_context_pair():
+    assert lesson_of({"prompt": "a", "answer": "b", "context": "c"}, table=None).kind == "context_pair"
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"kind": "song"}, "kind is 'song'"),
+        ({"kind": "context_pair"}, "has no context"),
+        ({"kind": "passage", "context": "c"}, "has a context"),
+    ],
+)
+def test_a_kind_has_to_fit(row, says):
+    with pytest.raises(FileFormatError, match=says):
+        lesson_of({"prompt": "a", "answer": "b"} | row, table=None)

@@ -330,3 +330,29 @@ def test_two_models_keep_corrections_apart(engine, learner):
     assert memory.corrections.missing([lesson.id], settings) == []
     first = memory.corrections.find(lesson, settings).blocks[3]
     assert not first.equal(other.memory.corrections.find(lesson, settings).blocks[3])
+
+
+def test_a_context_pair_answers_with_its_context_only(engine, learner):
+    pro = Lesson("How many seats do I get?", "Ten", context="I am on the Zorblat plan.")
+    taught = learner.teach(pro).lesson
+    assert (taught.kind, taught.context) == ("context_pair", pro.context)
+    learner.teach(Lesson("How many seats do I get?", "Two", context="I am on the Umbral plan."))
+    assert engine.memory.store.count(LessonQuery(kind="context_pair", status="active")) == 2
+    assert engine.recall("How many seats do I get?").spoke is None
+    assert engine.answer(f"{pro.prompt}\n{pro.context}").text == "Ten"
+    talk = [{"role": "user", "content": pro.context}, {"role": "assistant", "content": "I see."}]
+    assert engine.answer([*talk, {"role": "user", "content": pro.prompt}]).text == "Ten"
+
+
+def test_the_message_before_brings_up_no_plain_pair(engine, learner):
+    learner.teach(Lesson(QUESTION, "Mirela"))
+    learner.teach(Lesson("How many seats do I get?", "Ten", context="I am on the Zorblat plan."))
+    talk = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "Mirela"}]
+    assert engine.recall([*talk, {"role": "user", "content": "Thanks"}]).spoke is None
+
+
+def test_kind_and_context_have_to_fit(learner):
+    with pytest.raises(LessonError, match="The context is empty"):
+        learner.teach(Lesson("x", "y", kind="context_pair"))
+    with pytest.raises(LessonError, match="The kind is 'song'"):
+        learner.teach(Lesson("x", "y", kind="song"))

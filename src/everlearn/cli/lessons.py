@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from textwrap import shorten
 from typing import Annotated, cast
 
 import typer
@@ -18,6 +19,7 @@ from everlearn.store.port import LessonQuery, LessonStore
 
 app = typer.Typer(help="List, search, show, forget, export and import lessons.", no_args_is_help=True)
 
+LONGEST_IN_LIST = 160
 STATUSES = ("active", "superseded", "all")
 LessonId = Annotated[
     str, typer.Argument(metavar="ID", help="Id of the lesson, or the beginning of it.", show_default=False)
@@ -117,10 +119,10 @@ def _list(store: LessonStore, query: LessonQuery, *, json: bool) -> None:
         show_json({"lessons": lessons, "count": count, "offset": query.offset})
         return
     shown = short_ids(store, (lesson.id for lesson in lessons))
-    columns = ("=lesson", "=table", "question", "answer", "=taught", "=status")
-    rows: Rows = ([_id(le, shown), le.table, *_pair(le), _day(le.taught_at), _status(le)] for le in lessons)
+    columns = ("=lesson", "=table", "question", "answer", "=taught", "=status", "=kind")
+    rows: Rows = ([_id(le, shown), le.table, *_pair(le), _day(le.taught_at), _status(le), _kind(le)] for le in lessons)
     if lessons:
-        show_rows(columns, rows, {"=table": DEFAULT_TABLE, "=status": "active"})
+        show_rows(columns, rows, {"=kind": "pair", "=table": DEFAULT_TABLE, "=status": "active"})
     if len(lessons) < count:
         last = query.offset + len(lessons)
         note(
@@ -135,7 +137,15 @@ def _id(lesson: Lesson, shown: dict[str, str]) -> Text:
 
 
 def _pair(lesson: Lesson) -> tuple[str, str]:
-    return one_line(lesson.prompt), one_line(lesson.answer)
+    """What stands for a lesson in a list; of a passage its titles and place, and how its text begins."""
+    if lesson.kind != "passage":
+        return one_line(lesson.question), one_line(lesson.answer)
+    where = f", {lesson.position}" if lesson.position else ""
+    return one_line(lesson.prompt) + where, shorten(one_line(lesson.answer), LONGEST_IN_LIST, placeholder=" …")
+
+
+def _kind(lesson: Lesson) -> str:
+    return lesson.kind.replace("_", " ")
 
 
 def _status(lesson: Lesson) -> Text:

@@ -72,6 +72,28 @@ ValuesOption = Annotated[
 ]
 
 
+ContextThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--context-threshold",
+        metavar="NUMBER",
+        help="Probability, 0 to 1, from which a lesson is read as context: a passage from here on, "
+        "a pair between here and --threshold.",
+        show_default=False,
+    ),
+]
+ContextTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--context-tokens",
+        metavar="N",
+        min=0,
+        help="Most tokens that lessons may add to a question as context; 0 = none.",
+        show_default=False,
+    ),
+]
+
+
 @app.command("create")
 def create(
     ctx: typer.Context,
@@ -82,6 +104,8 @@ def create(
     sparsity: Sparsity = None,
     output: Output = None,
     values: ValuesOption = None,
+    context_threshold: ContextThreshold = None,
+    context_tokens: ContextTokens = None,
     json: options.Json = False,
 ) -> None:
     """Create an empty look-up table."""
@@ -91,7 +115,14 @@ def create(
             hint="Use letters, digits, '.', '-' and '_', at most 64, a letter or digit first.",
         )
     given = _given(
-        threshold=threshold, residual=residual, blocks=blocks, sparsity=sparsity, output=output, values=values
+        threshold=threshold,
+        residual=residual,
+        blocks=blocks,
+        sparsity=sparsity,
+        output=output,
+        values=values,
+        context_threshold=context_threshold,
+        context_tokens=context_tokens,
     )
     settings = replace(TableSettings(), **given)
     with open_store(choice_of(ctx)) as store:
@@ -111,7 +142,16 @@ def list_(ctx: typer.Context, json: options.Json = False) -> None:
     if json:
         show_json({"tables": [document(info) for info in infos]})
         return
-    shares = (">threshold", ">residual", "=blocks", ">sparsity", "=output", "=values")
+    shares = (
+        ">threshold",
+        ">residual",
+        "=blocks",
+        ">sparsity",
+        "=output",
+        "=values",
+        ">context\nfrom",
+        ">context\ntokens",
+    )
     columns = ("=table", ">active", ">superseded", *shares)
     show_rows(columns, (_row(info) for info in infos), {"=output": "on", "=values": "difference"})
 
@@ -126,14 +166,26 @@ def set_(
     sparsity: Sparsity = None,
     output: Output = None,
     values: ValuesOption = None,
+    context_threshold: ContextThreshold = None,
+    context_tokens: ContextTokens = None,
     json: options.Json = False,
 ) -> None:
     """Change settings of a look-up table; what is not named stays."""
     given = _given(
-        threshold=threshold, residual=residual, blocks=blocks, sparsity=sparsity, output=output, values=values
+        threshold=threshold,
+        residual=residual,
+        blocks=blocks,
+        sparsity=sparsity,
+        output=output,
+        values=values,
+        context_threshold=context_threshold,
+        context_tokens=context_tokens,
     )
     if not given:
-        raise typer.BadParameter("Wanted: --threshold, --residual, --blocks, --sparsity, --output or --values.")
+        raise typer.BadParameter(
+            "Wanted: --threshold, --residual, --blocks, --sparsity, --output, --values, "
+            "--context-threshold or --context-tokens."
+        )
     with open_store(choice_of(ctx)) as store:
         settings = replace(store.table(name), **given)
         store.put_table(name, settings)
@@ -185,7 +237,16 @@ def _output(settings: TableSettings) -> str:
 def _row(info: TableInfo) -> tuple[str, ...]:
     settings = info.settings
     shares = (f"{settings.threshold:g}", f"{settings.residual:g}", _block_names(settings), f"{settings.sparsity:g}")
-    return (info.name, f"{info.active:,}", f"{info.superseded:,}", *shares, _output(settings), settings.values)
+    context = (f"{settings.context_threshold:g}", f"{settings.context_tokens:,}")
+    return (
+        info.name,
+        f"{info.active:,}",
+        f"{info.superseded:,}",
+        *shares,
+        _output(settings),
+        settings.values,
+        *context,
+    )
 
 
 def _say(verb: str, name: str, settings: TableSettings, *, json: bool) -> None:
@@ -195,6 +256,6 @@ def _say(verb: str, name: str, settings: TableSettings, *, json: bool) -> None:
     values = (
         f"  threshold {settings.threshold:g}, residual {settings.residual:g}, "
         f"blocks {_block_names(settings)}, sparsity {settings.sparsity:g}, output {_output(settings)}, "
-        f"values {settings.values}"
+        f"values {settings.values}, context from {settings.context_threshold:g}, {settings.context_tokens:,} tokens"
     )
     show(Text.assemble((f"{verb} ", "green"), visible(name), (values, "dim")))

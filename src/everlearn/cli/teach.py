@@ -39,6 +39,10 @@ def teach(
         ),
     ] = None,
     source: Annotated[str | None, typer.Option("--source", metavar="TEXT", help="Where it comes from.")] = None,
+    context: Annotated[
+        str | None,
+        typer.Option("--context", metavar="TEXT", help="What the question is about; it then answers only with it."),
+    ] = None,
     author: Annotated[str | None, typer.Option("--author", metavar="TEXT", help="Who teaches it.")] = None,
     on_conflict: options.OnConflictChoice = options.Conflict.SUPERSEDE,
     dry_run: options.DryRun = False,
@@ -59,6 +63,7 @@ def teach(
             "--importance": importance,
             "--source": source,
             "--author": author,
+            "--context": context,
         }
         _refuse(single, "goes with a single lesson; in a file each lesson has its own")
         import_file(choice_of(ctx), FileImport(file, table, conflict, dry_run, skip_bad, again, json))
@@ -75,6 +80,7 @@ def teach(
         importance=plain.importance if importance is None else importance,
         source=source or SOURCE,
         author=author or "",
+        context=context or "",
     )
     teach_one(choice_of(ctx), lesson, conflict, json=json)
 

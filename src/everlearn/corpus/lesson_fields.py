@@ -6,17 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from typing import cast, get_args
 
 from everlearn.errors import FileFormatError, LessonError
-from everlearn.records import DEFAULT_TABLE, Lesson
-from everlearn.text.clean import MAX_ANSWER_CHARACTERS, MAX_PROMPT_CHARACTERS, checked
+from everlearn.records import DEFAULT_TABLE, Lesson, LessonKind
+from everlearn.text.clean import MAX_ANSWER_CHARACTERS, MAX_CONTEXT_CHARACTERS, MAX_PROMPT_CHARACTERS, checked
 
 # "input" is the prompt; beside "instruction" it is what the instruction is about.
 PROMPT_NAMES = ("prompt", "question", "instruction", "input")
 ANSWER_NAMES = ("answer", "target", "output")
 TEXT_FIELDS = ("table", "domain", "source", "author", "tenant")
 TIME_FIELDS = ("valid_from", "valid_to")
-FIELDS = ("prompt", "answer", "table", "domain", "importance", "source", "author", "tenant", *TIME_FIELDS)
+KIND_FIELDS = ("kind", "context", "position")
+FIELDS = ("prompt", "answer", "table", "domain", "importance", "source", "author", "tenant", *TIME_FIELDS, *KIND_FIELDS)
 # Written by an export for its reader's sake; the store gives new ones when a file is taught.
 STORE_FIELDS = ("id", "taught_at", "status", "superseded_by")
 KNOWN_NAMES = frozenset((*PROMPT_NAMES, *ANSWER_NAMES, *FIELDS, *STORE_FIELDS))
@@ -70,14 +72,17 @@ def lesson_of(row: Mapping[str, object], *, table: str | None) -> Lesson:
         tenant=values.get("tenant", _EMPTY.tenant),
         valid_from=times.get("valid_from"),
         valid_to=times.get("valid_to"),
+        kind=_kind(row),
+        context=_checked_context(row),
+        position=_text("position", row["position"]) if _is_set(row, "position") else "",
     )
 
 
 def row_of(lesson: Lesson) -> dict[str, str | float]:
-    """The row of a lesson, every field of it; what is not set is ""."""
+    """The row of a lesson, every field of it; what is not set is "", and so is the kind of a pair."""
     row: dict[str, str | float] = {}
     for name in (*FIELDS, *STORE_FIELDS):
-        value = getattr(lesson, name)
+        value = "" if (name, lesson.kind) == ("kind", "pair") else getattr(lesson, name)
         row[name] = value.isoformat() if isinstance(value, datetime) else "" if value is None else value
     return row
 
@@ -112,6 +117,26 @@ def _checked_prompt(row: Mapping[str, object]) -> str:
     prompt = "\n\n".join(part for part in parts if part)
     checked(prompt, what="the question", limit=MAX_PROMPT_CHARACTERS, error=LessonError)
     return prompt
+
+
+def _kind(row: Mapping[str, object]) -> LessonKind:
+    """The kind that is written there; else a context pair where there is a context, and a pair where there is none."""
+    has_context = _is_set(row, "context")
+    kind = _text("kind", row["kind"]) if _is_set(row, "kind") else "context_pair" if has_context else "pair"
+    if kind not in get_args(LessonKind):
+        raise FileFormatError(f"kind is {kind!r}.", hint=f"Wanted: {', '.join(get_args(LessonKind))}.")
+    if has_context != (kind == "context_pair"):
+        found = "a context" if has_context else "no context"
+        raise FileFormatError(f"A lesson of kind {kind!r} has {found}.", hint="Only a context pair has one.")
+    return cast(LessonKind, kind)
+
+
+def _checked_context(row: Mapping[str, object]) -> str:
+    if not _is_set(row, "context"):
+        return ""
+    context = _text("context", row["context"])
+    checked(context, what="the context", limit=MAX_CONTEXT_CHARACTERS, error=LessonError)
+    return context
 
 
 def _checked_answer(row: Mapping[str, object]) -> str:

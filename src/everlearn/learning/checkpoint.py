@@ -23,7 +23,7 @@ from everlearn.records import Lesson, TableSettings
 from everlearn.store.port import LessonStore
 from everlearn.store.rules import check_tables
 
-FORM = 1
+FORM = 2  # 2: lessons have kinds, tables settings for context; 1 is still read
 _NAME = "everlearn_checkpoint"
 
 

@@ -15,10 +15,16 @@ from everlearn.errors import ConflictError, LessonError, SettingsError, StoreBus
 from everlearn.memory.correction import told_ids
 from everlearn.memory.memory import Memory
 from everlearn.memory.table import LookupTable
-from everlearn.records import DEFAULT_TENANT, Lesson, OnConflict, Taught
+from everlearn.records import DEFAULT_TENANT, Lesson, LessonKind, OnConflict, Taught
 from everlearn.store.ids import new_id
 from everlearn.store.port import ImportProgress, StaleError
-from everlearn.text.clean import MAX_ANSWER_CHARACTERS, MAX_PROMPT_CHARACTERS, checked, same_words
+from everlearn.text.clean import (
+    MAX_ANSWER_CHARACTERS,
+    MAX_CONTEXT_CHARACTERS,
+    MAX_PROMPT_CHARACTERS,
+    checked,
+    same_words,
+)
 
 _ATTEMPTS = 20
 
@@ -31,7 +37,9 @@ def prepared(lesson: Lesson, engine: Engine) -> Lesson:
     """
     prompt = checked(lesson.prompt, what="The prompt", limit=MAX_PROMPT_CHARACTERS, error=LessonError)
     answer = checked(lesson.answer, what="The answer", limit=MAX_ANSWER_CHARACTERS, error=LessonError)
-    tokens = len(told_ids(engine.text, prompt, prompt, answer)) + len(engine.text.answer_ids(answer))
+    kind, context = _kind_of(lesson)
+    question = dataclasses.replace(lesson, prompt=prompt, context=context).question
+    tokens = len(told_ids(engine.text, question, question, answer)) + len(engine.text.answer_ids(answer))
     if tokens > engine.model.context_length:
         raise LessonError(
             f"The lesson takes {tokens:,} tokens to read and answer; {engine.name} has room for "
@@ -39,7 +47,19 @@ def prepared(lesson: Lesson, engine: Engine) -> Lesson:
             hint="Shorten the prompt or the answer.",
         )
     _check_fields(lesson)
-    return dataclasses.replace(lesson, prompt=prompt, answer=answer)
+    return dataclasses.replace(lesson, prompt=prompt, answer=answer, context=context, kind=kind)
+
+
+def _kind_of(lesson: Lesson) -> tuple[LessonKind, str]:
+    """Kind and clean context; a pair with a context is a context pair."""
+    kind: LessonKind = "context_pair" if lesson.kind == "pair" and lesson.context else lesson.kind
+    if kind not in get_args(LessonKind):
+        raise LessonError(f"The kind is {kind!r}.", hint=f"Wanted: {', '.join(get_args(LessonKind))}.")
+    if kind != "context_pair":
+        if lesson.context:
+            raise LessonError("A passage has a context.", hint="Only a context pair has one.")
+        return kind, ""
+    return kind, checked(lesson.context, what="The context", limit=MAX_CONTEXT_CHARACTERS, error=LessonError)
 
 
 def _check_fields(lesson: Lesson) -> None:
@@ -55,7 +75,7 @@ def _check_fields(lesson: Lesson) -> None:
             raise LessonError(f"{field} is {time!r}, wanted a datetime with its zone.", hint="Add tzinfo=UTC.")
     if lesson.valid_from and lesson.valid_to and lesson.valid_to <= lesson.valid_from:
         raise LessonError(f"valid_to {lesson.valid_to} is not after valid_from {lesson.valid_from}.", hint="Swap them?")
-    for field in ("table", "domain", "source", "author", "tenant"):
+    for field in ("table", "domain", "source", "author", "tenant", "position"):
         checked(getattr(lesson, field) or "-", what=f"The {field}", limit=1_000, error=LessonError)
     if lesson.tenant != DEFAULT_TENANT:
         raise LessonError(
@@ -83,7 +103,7 @@ def teach(
     """
     if on_conflict not in get_args(OnConflict):
         raise SettingsError(f"on_conflict is {on_conflict!r}.", hint=f"Wanted: {' or '.join(get_args(OnConflict))}.")
-    vectors = memory.keys.vectors([le.prompt for le in lessons])
+    vectors = memory.keys.vectors([le.question for le in lessons])
     for _ in range(_ATTEMPTS):
         with memory.lock:
             seq = memory.refresh()
@@ -118,8 +138,8 @@ class _Plan:
 
     def add(self, lesson: Lesson, vector: NDArray[np.float32]) -> None:
         rivals = self._same_question(lesson, vector)
-        words = same_words(lesson.prompt)
-        known = next((r for r in rivals if r.answer == lesson.answer and same_words(r.prompt) == words), None)
+        words = same_words(lesson.question)
+        known = next((r for r in rivals if r.answer == lesson.answer and same_words(r.question) == words), None)
         others = [r for r in rivals if r.answer != lesson.answer]
         if known is not None and not others:
             self._outcomes.append(known)
@@ -142,7 +162,7 @@ class _Plan:
         ]
 
     def _same_question(self, lesson: Lesson, vector: NDArray[np.float32]) -> list[Lesson]:
-        key = self._memory.keys.key_of(lesson.prompt, vector)
+        key = self._memory.keys.key_of(lesson.question, vector)
         stored = [i for i in self._memory.table(lesson.table).same_question(key) if i not in self.superseded]
         found = self._memory.store.lessons_by_id(stored)
         scratch = self._scratch.get(lesson.table)
@@ -162,5 +182,5 @@ class _Plan:
         if made.table not in self._scratch:
             table = self._memory.table(made.table)
             self._scratch[made.table] = LookupTable(made.table, table.settings, self._memory.keys, self._memory.gate)
-        self._scratch[made.table].add([made.id], [made.prompt], vector[None])
+        self._scratch[made.table].add([made.id], [made.question], vector[None])
         self._outcomes.append((made.id, tuple(r.id for r in replaced)))

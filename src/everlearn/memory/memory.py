@@ -53,6 +53,7 @@ class Memory:
         self.gate = gate
         self._tables: dict[str, LookupTable] = {}
         self._home: dict[str, str] = {}  # lesson id -> table
+        self._contextual: set[str] = set()  # lessons that answer only together with a context
         self._seq = -1
         self._vector_kind = f"key/{keys.digest[:16]}"
 
@@ -164,9 +165,14 @@ class Memory:
         if not asked:
             return tuple(names), [(None, ()) for _ in queries]
         texts = [readings(query, earlier, self.keys.rarity) for query, earlier in queries]
-        flat = [text for several in texts for text in several]
+        behind = [[f"{query}\n{earlier[-1]}"] if self._contextual and earlier else [] for query, earlier in queries]
+        flat = [text for several, more in zip(texts, behind, strict=True) for text in (*several, *more)]
         found = iter([self._candidates(asked, text, v) for text, v in zip(flat, self.keys.vectors(flat), strict=True)])
-        return tuple(names), [decide([c for _ in several for c in next(found)]) for several in texts]
+        decided = []
+        for several, more in zip(texts, behind, strict=True):
+            alone = [c for _ in several for c in next(found)]
+            decided.append(decide([*alone, *(c for _ in more for c in next(found) if c.lesson_id in self._contextual)]))
+        return tuple(names), decided
 
     def _candidates(self, asked: Sequence[LookupTable], text: str, vector: NDArray[np.float32]) -> list[Candidate]:
         key = self.keys.key_of(text, vector)
@@ -211,6 +217,7 @@ class Memory:
             table.settings = settings
 
     def _remove(self, ids: Sequence[str]) -> None:
+        self._contextual.difference_update(ids)
         for lesson_id in ids:
             self._tables[self._home.pop(lesson_id)].remove(lesson_id)
 
@@ -218,7 +225,7 @@ class Memory:
         if not lessons:
             return
         vectors = {**self._kept_vectors([le.id for le in lessons if le.id not in ready]), **ready}
-        fresh = {le.id: le.prompt for le in lessons if le.id not in vectors}
+        fresh = {le.id: le.question for le in lessons if le.id not in vectors}
         vectors.update(zip(fresh, self.keys.vectors(list(fresh.values())), strict=True))
         unsaved = [le.id for le in lessons if le.id in ready or le.id in fresh]
         self.derived.put(self._vector_kind, {i: vectors[i].astype("<f4").tobytes() for i in unsaved})
@@ -226,11 +233,12 @@ class Memory:
             mine = [le for le in lessons if le.table == name]
             self._tables[name].add(
                 [le.id for le in mine],
-                [le.prompt for le in mine],
+                [le.question for le in mine],
                 np.stack([vectors[le.id] for le in mine]),
                 {le.id: (le.valid_from, le.valid_to) for le in mine if le.valid_from or le.valid_to},
             )
             self._home.update((le.id, name) for le in mine)
+            self._contextual.update(le.id for le in mine if le.context)
 
     def _kept_vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         packed = self.derived.get(self._vector_kind, ids)

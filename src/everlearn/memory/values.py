@@ -54,7 +54,7 @@ class Corrections:
     def compute(self, lesson: Lesson, settings: TableSettings) -> Correction:
         """Compute a correction, by two forward passes or by gradient as the settings say; nothing is kept."""
         make = difference if settings.values == "difference" else learned
-        return make(self.model, self._text, lesson.prompt, lesson.answer, settings)
+        return make(self.model, self._text, lesson.question, lesson.answer, settings)
 
     def keep(self, lesson: Lesson, settings: TableSettings, correction: Correction) -> None:
         """Keep a correction, in memory and on disk. The caller sees to it that the lesson is still there."""

@@ -83,8 +83,12 @@ def _where(statement: Select[Any], query: LessonQuery) -> Select[Any]:
         statement = statement.where(lessons.c.status == query.status)
     if query.domain is not None:
         statement = statement.where(lessons.c.domain == query.domain)
+    if query.source is not None:
+        statement = statement.where(lessons.c.source == query.source)
+    if query.kind is not None:
+        statement = statement.where(lessons.c.kind == query.kind)
     if query.text is not None:
         folded = query.text.casefold()
-        columns = (lessons.c.prompt, lessons.c.answer)
+        columns = (lessons.c.prompt, lessons.c.answer, lessons.c.context)
         statement = statement.where(or_(*(func.contains_folded(column, folded) for column in columns)))
     return statement

@@ -286,8 +286,12 @@ def _matches(lesson: Lesson, query: LessonQuery) -> bool:
         query.table in (None, lesson.table)
         and query.status in (None, lesson.status)
         and query.domain in (None, lesson.domain)
+        and query.source in (None, lesson.source)
+        and query.kind in (None, lesson.kind)
         and (
             query.text is None
-            or any(rules.contains_folded(t, query.text.casefold()) for t in (lesson.prompt, lesson.answer))
+            or any(
+                rules.contains_folded(t, query.text.casefold()) for t in (lesson.prompt, lesson.answer, lesson.context)
+            )
         )
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from everlearn.records import Lesson, LessonStatus, TableInfo, TableSettings, Turn
+from everlearn.records import Lesson, LessonKind, LessonStatus, TableInfo, TableSettings, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class LessonQuery:
-    """Which lessons to list: all that is set must hold. `text` is searched in prompt and answer, ignoring case."""
+    """Which lessons to list: all that is set must hold.
+
+    `text` is searched in prompt, answer and context, ignoring case; `source` has to be the very source.
+    """
 
     table: str | None = None
     status: LessonStatus | None = None
@@ -39,6 +42,8 @@ class LessonQuery:
     domain: str | None = None
     limit: int = 100
     offset: int = 0
+    source: str | None = None
+    kind: LessonKind | None = None
 
 
 EVERYTHING = LessonQuery(limit=sys.maxsize)

@@ -42,6 +42,9 @@ def lesson_row(lesson: Lesson) -> dict[str, Any]:
         "valid_to": micros(lesson.valid_to),
         "status": lesson.status,
         "superseded_by": lesson.superseded_by or None,
+        "kind": lesson.kind,
+        "context": lesson.context,
+        "position": lesson.position,
     }
 
 
@@ -62,6 +65,9 @@ def lesson_of(row: Row[Any]) -> Lesson:
         valid_to=moment(row.valid_to),
         status=row.status,
         superseded_by=row.superseded_by or "",
+        kind=row.kind,
+        context=row.context,
+        position=row.position,
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import get_args
 
 from everlearn.errors import LessonError, LessonNotFoundError, NotFoundError, SettingsError, TableNotFoundError
-from everlearn.records import Lesson, TableSettings, Turn, Values
+from everlearn.records import Lesson, LessonKind, TableSettings, Turn, Values
 
 SHORTEST_PREFIX = 4
 LONGEST_TABLE_NAME = 200
@@ -18,6 +18,7 @@ _SHARES = {
     "threshold": "0.5 is the usual value.",
     "residual": "0 adds nothing, 1 is as learned.",
     "sparsity": "1 keeps all of a correction, 0 corrects the output only.",
+    "context_threshold": "0.5 is the usual value; 1 lets next to nothing in.",
 }
 
 
@@ -62,6 +63,7 @@ def check_tables(tables: Mapping[str, TableSettings]) -> None:
             _check_share(share, getattr(settings, share), usual)
         _check_blocks(settings.blocks)
         _check_values(settings)
+        _check_tokens(settings.context_tokens)
 
 
 def _check_table_name(name: str) -> None:
@@ -87,6 +89,14 @@ def _check_share(name: str, value: float, usual: str) -> None:
         raise SettingsError(f"{name} is {value!r}, wanted a number from 0 to 1.", hint=usual)
     if not 0 <= value <= 1:
         raise SettingsError(f"{name} is {value!r}, wanted 0 to 1.", hint=usual)
+
+
+def _check_tokens(count: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise SettingsError(
+            f"context_tokens is {count!r}, wanted a whole number from 0.",
+            hint="512 is the usual value; 0 = no context.",
+        )
 
 
 def _check_blocks(blocks: tuple[int, ...]) -> None:
@@ -115,13 +125,14 @@ def _check_complete(lesson: Lesson) -> None:
     assert lesson.id, "a lesson without an id"
     assert lesson.taught_at is not None, "a lesson without a time"
     assert lesson.status != "new", "a lesson that nobody decided on"
+    assert lesson.kind in get_args(LessonKind), "a lesson of no known kind"
     assert (lesson.status == "superseded") == bool(lesson.superseded_by), "status and superseded_by contradict"
     for moment in (lesson.taught_at, lesson.valid_from, lesson.valid_to):
         assert moment is None or moment.tzinfo is not None, "a time without a zone"
 
 
 def _check_unicode(lesson: Lesson) -> None:
-    for name in ("prompt", "answer", "table", "domain", "source", "author", "tenant"):
+    for name in ("prompt", "answer", "context", "position", "table", "domain", "source", "author", "tenant"):
         try:
             getattr(lesson, name).encode()
         except UnicodeEncodeError as error:
@@ -150,8 +161,8 @@ def contains_folded(text: str, folded: str) -> bool:
 
 
 def spoken_by(turn: Turn) -> list[str]:
-    """Ids of the lessons that an answer rests on."""
-    return list(dict.fromkeys(r.lesson_id for r in turn.receipt.recalled if r.decision == "spoke"))
+    """Ids of the lessons that an answer rests on: what spoke, and what was read as context."""
+    return list(dict.fromkeys(r.lesson_id for r in turn.receipt.rests_on))
 
 
 def lesson_not_found(lesson_id: str) -> LessonNotFoundError:

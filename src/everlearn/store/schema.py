@@ -16,6 +16,8 @@ lookup_tables = Table(
     Column("sparsity", Float, nullable=False),
     Column("output", Boolean, nullable=False),
     Column("values", Text, nullable=False),
+    Column("context_threshold", Float, nullable=False, server_default="0.5"),
+    Column("context_tokens", Integer, nullable=False, server_default="512"),
 )
 
 # n is the order of teaching. Times are microseconds since 1970 in UTC: exact, and compared as numbers.
@@ -37,10 +39,14 @@ lessons = Table(
     Column("valid_to", Integer),
     Column("status", Text, nullable=False),
     Column("superseded_by", Text, ForeignKey("lessons.id", deferrable=True, initially="DEFERRED")),
+    Column("kind", Text, nullable=False, server_default="pair"),
+    Column("context", Text, nullable=False, server_default=""),
+    Column("position", Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 Index("lessons_table_status", lessons.c.table_name, lessons.c.status)
 Index("lessons_superseded_by", lessons.c.superseded_by)
+Index("lessons_source", lessons.c.source)
 
 # Append-only, read by every process to see what the others did. It holds ids and names of tables, no text of a lesson.
 changes = Table(
