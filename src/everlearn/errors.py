@@ -9,11 +9,14 @@
     ├── NotFoundError              no such thing (also a LookupError)
     │   ├── LessonNotFoundError
     │   ├── TableNotFoundError
-    │   └── ModelNotFoundError
+    │   ├── ModelNotFoundError
+    │   └── AdapterNotFoundError
     ├── ConflictError              the lesson contradicts one that must not be replaced
     ├── WeightsError               weights that cannot be had or used
     │   ├── DownloadError          the network or the registry did not give them
-    │   └── CorruptWeightsError    the bytes are not the expected ones
+    │   ├── CorruptWeightsError    the bytes are not the expected ones
+    │   ├── AdapterMismatchError   an adapter that does not fit the base model
+    │   └── TrainingError          training that cannot go on; the last good state is kept
     └── StoreError                 the state folder cannot be used
         ├── StoreBusyError         another process holds it for too long
         ├── StoreFullError         no room on the disk
@@ -100,6 +103,12 @@ class ModelNotFoundError(NotFoundError):
     code = "model_not_found"
 
 
+class AdapterNotFoundError(NotFoundError):
+    """No adapter of this name, or no such version of it."""
+
+    code = "adapter_not_found"
+
+
 class ConflictError(EverlearnError):
     """The lesson contradicts one that must not be replaced."""
 
@@ -122,6 +131,18 @@ class CorruptWeightsError(WeightsError):
     """The bytes of the weights are not the expected ones."""
 
     code = "weights_corrupt"
+
+
+class AdapterMismatchError(WeightsError):
+    """An adapter that does not fit the base model."""
+
+    code = "adapter_mismatch"
+
+
+class TrainingError(WeightsError):
+    """Training cannot go on; the last good state is kept."""
+
+    code = "training_failed"
 
 
 class StoreError(EverlearnError):
