@@ -149,6 +149,26 @@ class BaseModel:
         logits: Tensor = output.logits[:, -keep:]
         return logits.float()
 
+    def logits_of_last(self, ids: Tensor, mask: Tensor, positions: Tensor, steps: int) -> Tensor:
+        """Reads whole rows at once, without a cache and with a gradient where one is collected: for training.
+
+        Args:
+            ids: [B, T] long, token ids, padded on the left.
+            mask: [B, T] long, 1 for real tokens.
+            positions: [B, T] long, of the real tokens.
+            steps: S, how many of the last places are wanted.
+
+        Returns:
+            [B, S, V] logits of the last places, in the model's number format.
+        """
+        arguments: dict[str, Any] = {"attention_mask": mask, "use_cache": False}
+        if "position_ids" in self._arguments:
+            arguments["position_ids"] = positions
+        if "logits_to_keep" in self._arguments:
+            arguments["logits_to_keep"] = steps
+        logits: Tensor = self.module(input_ids=ids, **arguments).logits
+        return logits[:, -steps:]
+
     def _arguments_for(self, cache: KeyValueCache, count: int, keep: int) -> dict[str, Any]:
         """Returns what the module needs besides ids. Without padding there is no mask, as in a plain call."""
         arguments: dict[str, Any] = {"past_key_values": cache.keys_and_values, "use_cache": True}
