@@ -26,7 +26,7 @@ def test_the_commands_are_complete():
         "everlearn": {"demo", "chat", "ask", "teach", "lessons", "tables", "bench", "doctor"},
         "everlearn lessons": {"list", "show", "search", "history", "forget", "export", "import"},
         "everlearn tables": {"create", "list", "set", "delete"},
-        "everlearn bench": {"editing", "teach", "latency"},
+        "everlearn bench": {"editing", "teach", "latency", "forgetting"},
     }
     for path, names in groups.items():
         assert set(COMMANDS[path].commands) == names

@@ -181,6 +181,19 @@ def test_merging_says_the_same_and_leaves_the_old_bits(model, adapters):
     assert torch.equal(logits(model), bare)
 
 
+def test_unloading_one_of_several_leaves_the_others(model, adapters):
+    shaken(adapters, "a", 1)
+    shaken(adapters, "b", 2)
+    bare = logits(model)
+    with adapters.worn(["b"] * 3):
+        worn = logits(model)
+    adapters.unload("a")
+    assert adapters.loaded == ["b"]
+    assert torch.equal(logits(model), bare)
+    with adapters.worn(["b"] * 3):
+        assert torch.equal(logits(model), worn)
+
+
 def test_training_changes_the_adapter_alone(model, adapters):
     shaken(adapters, "a", 1)
     shaken(adapters, "b", 2)

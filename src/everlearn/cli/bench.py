@@ -124,7 +124,7 @@ def teach(
     parts = open_parts(settings)
     with passing_learner(parts, settings) as learner, steps_progress("teaching") as progress:
         report = teach_speed(learner.teach_many, lessons, singles=singles, progress=progress)
-    _publish(report.to_dict(), json)
+    publish(report.to_dict(), json)
     if json != STDOUT:
         show(teach_view(report))
 
@@ -150,7 +150,7 @@ def latency(
     parts = open_parts(settings)
     with passing_learner(parts, settings) as learner, steps_progress("asking") as progress:
         report = measure_latency(learner.engine, learner.teach_many, lessons, UNRELATED, options, progress)
-    _publish(report.to_dict(), json)
+    publish(report.to_dict(), json)
     if json != STDOUT:
         show(latency_view(report))
 
@@ -164,7 +164,7 @@ def _measure_editing(settings: Settings, options: EditingOptions, json: Path | N
     with learner_in(folder, parts, settings) as learner, steps_progress("editing") as progress:
         report = run_editing(learner.engine, learner.teach_many, _kept_in(options, folder), progress)
     shutil.rmtree(folder, ignore_errors=True)  # it is measured; the next run shall measure anew
-    _publish(report.to_dict(), json)
+    publish(report.to_dict(), json)
     if json != STDOUT:
         show(editing_view(report))
 
@@ -214,7 +214,7 @@ def _numbers(sizes: str) -> tuple[int, ...]:
     return numbers
 
 
-def _publish(report: Mapping[str, object], file: Path | None) -> None:
+def publish(report: Mapping[str, object], file: Path | None) -> None:
     """Write a report where it is wanted."""
     if file == STDOUT:
         show_json(report)

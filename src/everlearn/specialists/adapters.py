@@ -103,7 +103,7 @@ class Adapters:
     def unload(self, adapter_id: str) -> None:
         """Take an adapter off the model's memory; on disk it stays."""
         self._require([adapter_id])
-        with self.model.lock:
+        with self.model.lock, _quiet():
             self._peft.delete_adapter(adapter_id)
             if not self._peft.peft_config:
                 self._peft.unload()
@@ -244,9 +244,10 @@ class Adapters:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warning that PEFT 0.21 provokes by asking transformers 5.23 under an old name."""
+    """Without PEFT's warnings: it asks transformers under an old name, and tells which adapter is active now (none)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*which is now deleted", category=UserWarning)
         yield
 
 
