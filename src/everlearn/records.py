@@ -19,7 +19,7 @@ FinishReason = Literal["stop", "length", "cancelled"]
 Decision = Literal["spoke", "context", "no_room", "outranked", "below_threshold", "silent"]
 OnConflict = Literal["supersede", "reject"]
 Values = Literal["difference", "learned", "learned-at-prompt"]
-Verdict = Literal["right", "wrong"]
+Judgement = Literal["right", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,7 @@ class Receipt:
         recalled: entries that were looked at, nearest first.
         steps_corrected: how many generated tokens a correction was applied to.
         recall_ms: milliseconds that recall took.
+        adapter: `name@step` of the adapter that answered, or empty.
     """
 
     id: str
@@ -187,6 +188,7 @@ class Receipt:
     recalled: tuple[Recalled, ...] = ()
     steps_corrected: int = 0
     recall_ms: float = 0.0
+    adapter: str = ""
 
     @property
     def spoke(self) -> Recalled | None:
@@ -260,7 +262,7 @@ class Feedback:
     """
 
     prompt: str
-    verdict: Verdict
+    verdict: Judgement
     correction: str = ""
     table: str = DEFAULT_TABLE
     author: str = ""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from everlearn.engine.engine import Engine
     from everlearn.memory.key import KeyMaker
     from everlearn.models.base import BaseModel
+    from everlearn.specialists.specialists import Specialists
     from everlearn.text.chat import ChatText
 
 Progress = Callable[[str, int, int], None]
@@ -58,6 +59,11 @@ class Settings(BaseSettings):
     def state_folder(self) -> Path:
         """Where lessons and derived data lie."""
         return self.state or self.home
+
+    @property
+    def adapters_folder(self) -> Path:
+        """Where adapters lie."""
+        return self.state_folder / "adapters"
 
     @classmethod
     def settings_customise_sources(
@@ -152,15 +158,32 @@ def load_parts(settings: Settings, progress: Progress | None = None) -> Parts:
     )
 
 
-def engine_over(parts: Parts, store: LessonStore, derived: DerivedStore) -> Engine:
-    """An engine over loaded parts and its own state; several engines may share the parts."""
+def engine_over(parts: Parts, store: LessonStore, derived: DerivedStore, adapters: Path | None = None) -> Engine:
+    """An engine over loaded parts and its own state; several engines may share the parts.
+
+    Args:
+        parts: base model, tokenizer, maker of keys.
+        store: lessons.
+        derived: what is made of them.
+        adapters: folder of adapters; only one engine of those that share a base model may have one.
+    """
     from everlearn.engine.engine import Engine
     from everlearn.memory.gate import Gate
     from everlearn.memory.memory import Memory
     from everlearn.memory.values import Corrections
 
     corrections = Corrections(parts.model, parts.text, derived)
-    return Engine(parts.model, parts.text, Memory(store, derived, parts.keys, Gate.packaged(), corrections))
+    memory = Memory(store, derived, parts.keys, Gate.packaged(), corrections)
+    return Engine(parts.model, parts.text, memory, specialists_of(parts, adapters) if adapters else None)
+
+
+def specialists_of(parts: Parts, folder: Path) -> Specialists:
+    """The adapters of a folder over a base model."""
+    from everlearn.specialists.shelf import AdapterShelf
+    from everlearn.specialists.specialists import Specialists
+
+    keys = parts.keys
+    return Specialists(parts.model, AdapterShelf(folder), lambda texts: keys.vectors(list(texts)), keys.digest)
 
 
 def load(
@@ -186,7 +209,8 @@ def load(
         ModelNotFoundError, WeightsError, StoreError, SettingsError: see their messages.
     """
     settings = load_settings(model=name, home=home, state=state, device=device, dtype=dtype)
-    return engine_over(load_parts(settings, progress), open_store(settings), open_derived(settings))
+    parts = load_parts(settings, progress)
+    return engine_over(parts, open_store(settings), open_derived(settings), settings.adapters_folder)
 
 
 def _is_setting(variable: str) -> bool:

@@ -12,13 +12,14 @@ from everlearn.engine.prompt import question_of
 from everlearn.engine.row import Row
 from everlearn.engine.sampling import Sampler, checked
 from everlearn.engine.stream import Stream
-from everlearn.errors import ConversationError
+from everlearn.errors import AdapterNotFoundError, ConversationError
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.memory import Memory
 from everlearn.memory.recall import Recall
 from everlearn.models.base import BaseModel
 from everlearn.models.cache import KeyValueCache
 from everlearn.records import Answer, Message, Receipt, Sampling, Usage
+from everlearn.specialists.specialists import Specialists
 from everlearn.store.ids import new_id
 from everlearn.text.chat import ChatText
 from everlearn.text.stream import TextStream
@@ -46,9 +47,13 @@ class Answerer:
         model: base model.
         text: its tokenizer and chat template.
         memory: its look-up tables.
+        specialists: its adapters; None = none.
     """
 
-    def __init__(self, model: BaseModel, text: ChatText, memory: Memory) -> None:
+    def __init__(
+        self, model: BaseModel, text: ChatText, memory: Memory, specialists: Specialists | None = None
+    ) -> None:
+        self.specialists = specialists
         self.model = model
         self.text = text
         self.memory = memory
@@ -61,8 +66,11 @@ class Answerer:
         *,
         cache: KeyValueCache | None = None,
         cached: Sequence[int] = (),
+        adapter: str | None = None,
     ) -> Begun:
         """Read a prompt into `cache` (a new one by default), of which `cached` tokens are there already.
+
+        `adapter` is what `adapter_for` gave; the cached tokens must have been read with the same one.
 
         Raises:
             ConversationError: the conversation is longer than the model can read.
@@ -71,13 +79,13 @@ class Answerer:
         sampling = checked(sampling)
         ids = self.text.prompt_ids(messages)
         self.check_room(ids)
-        cursor = self.memory.cursor(recall)
+        cursor = None if adapter else self.memory.cursor(recall)
         begun = time.perf_counter()
         kept = _common(cached, ids)
         held = cache if cache is not None else self.model.new_cache()
         if kept < len(cached):
             held.crop(kept)
-        logits = prefill(self.model, ids[kept:], held, cursor)
+        logits = prefill(self.model, ids[kept:], held, cursor, adapter)
         row = Row(
             held,
             logits,
@@ -88,6 +96,7 @@ class Answerer:
             most=min(_limit(sampling, cursor), self.model.context_length - len(ids)),
             keep_cache=cache is not None,
         )
+        row.adapter = adapter
         return Begun(row, recall, ids, kept, (time.perf_counter() - begun) * 1000, time.perf_counter())
 
     def streamed(self, begun: Begun, then: Callable[[Answer], None] | None = None) -> Stream:
@@ -112,6 +121,32 @@ class Answerer:
         """Recall for the last question of each conversation."""
         return self.memory.recall([question_of(messages) for messages in talks], tables)
 
+    def adapter_for(self, messages: Sequence[Message], recall: Recall, wanted: str | None) -> str | None:
+        """Id of the adapter that answers, loaded; None = the base model, with what its tables say.
+
+        An entry that speaks goes before what the router says, unless its lesson has moved into an adapter's weights:
+        then that one answers. An adapter that was asked for goes before both.
+
+        Args:
+            messages: the conversation.
+            recall: what recall found for its last question.
+            wanted: an adapter; "" = none; None = the router decides, and without tables none.
+
+        Raises:
+            AdapterNotFoundError: the wanted one does not exist.
+        """
+        if self.specialists is None:
+            if wanted:
+                raise AdapterNotFoundError(
+                    f"There is no adapter {wanted!r}.", hint="This engine was opened without a folder of adapters."
+                )
+            return None
+        if wanted is not None:
+            return self.specialists.wear(wanted) if wanted else None
+        if recall.hit is not None:
+            return self.specialists.answerer_of(recall.hit.lesson_id)
+        return self.specialists.choose(question_of(messages)[0]) if recall.tables else None
+
     def check_room(self, ids: Sequence[int]) -> None:
         """Raise ConversationError where prompt tokens [T] leave the model no room to answer."""
         most = self.model.context_length - 1
@@ -121,9 +156,9 @@ class Answerer:
                 hint="Shorten it, or begin a new conversation.",
             )
 
-    def receipt(self, recall: Recall, steps: int) -> Receipt:
+    def receipt(self, recall: Recall, steps: int, adapter: str | None = None) -> Receipt:
         """The receipt of a recall after which `steps` tokens were corrected."""
-        return Receipt(new_id(), self.model.name, recall.tables, recall.recalled, steps, recall.ms)
+        return Receipt(new_id(), self.model.name, recall.tables, recall.recalled, steps, recall.ms, adapter or "")
 
     def _answer(self, begun: Begun, text: str) -> Answer:
         row = begun.row
@@ -134,7 +169,8 @@ class Answerer:
             prefill_ms=begun.prefill_ms,
             decode_ms=(time.perf_counter() - begun.decoding_since) * 1000,
         )
-        return Answer(text.strip(), self.receipt(begun.recall, row.steps_corrected), usage, row.finish or "cancelled")
+        receipt = self.receipt(begun.recall, row.steps_corrected, row.adapter)
+        return Answer(text.strip(), receipt, usage, row.finish or "cancelled")
 
 
 def _limit(sampling: Sampling, cursor: Cursor | None) -> int:

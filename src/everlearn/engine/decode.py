@@ -14,7 +14,13 @@ from everlearn.models.base import BaseModel
 from everlearn.models.cache import KeyValueCache
 
 
-def forward(model: BaseModel, ids: Tensor, cache: KeyValueCache, cursors: Sequence[Cursor | None]) -> Tensor:
+def forward(
+    model: BaseModel,
+    ids: Tensor,
+    cache: KeyValueCache,
+    cursors: Sequence[Cursor | None],
+    adapters: Sequence[str | None] = (),
+) -> Tensor:
     """One forward pass with the corrections of each row; a pass without any is the bare model's.
 
     Args:
@@ -22,6 +28,7 @@ def forward(model: BaseModel, ids: Tensor, cache: KeyValueCache, cursors: Sequen
         ids: [B, T] long, the next tokens of each row.
         cache: of B rows; grows by T.
         cursors: [B], the entry that speaks in each row.
+        adapters: [B], the adapter that each row wears; empty = none wears any.
 
     Returns:
         Logits [B, V] float32 of the last position, on the CPU, before the output correction.
@@ -29,7 +36,7 @@ def forward(model: BaseModel, ids: Tensor, cache: KeyValueCache, cursors: Sequen
     given = {b: c.corrections() for b, c in enumerate(cursors) if c is not None and c.target is not None}
     speaking = {b: each for b, each in given.items() if each}
     blocks = sorted({block for each in speaking.values() for block in each})
-    with model.lock:
+    with model.lock, model.wearing(adapters):
         if not speaking:
             return model.forward(ids, cache).cpu()
         rows = list(speaking)
@@ -39,9 +46,11 @@ def forward(model: BaseModel, ids: Tensor, cache: KeyValueCache, cursors: Sequen
             return model.forward(ids, cache).cpu()
 
 
-def prefill(model: BaseModel, ids: Sequence[int], cache: KeyValueCache, cursor: Cursor | None) -> Tensor:
+def prefill(
+    model: BaseModel, ids: Sequence[int], cache: KeyValueCache, cursor: Cursor | None, adapter: str | None = None
+) -> Tensor:
     """Read prompt tokens [T] into a cache of one row; returns logits [V] of the last position."""
-    return forward(model, torch.tensor([list(ids)], device=model.device), cache, [cursor])[0]
+    return forward(model, torch.tensor([list(ids)], device=model.device), cache, [cursor], [adapter])[0]
 
 
 def decode(model: BaseModel, rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
@@ -59,7 +68,7 @@ def decode(model: BaseModel, rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
     try:
         while running:
             ids = torch.tensor([[row.tokens[-1]] for row in running], device=model.device)
-            logits = forward(model, ids, batch, [row.cursor for row in running])
+            logits = forward(model, ids, batch, [row.cursor for row in running], [row.adapter for row in running])
             for row, own in zip(running, logits, strict=True):
                 yield row, row.take(own)
             batch, running = _without_finished(batch, running)

@@ -16,8 +16,10 @@ from everlearn.engine.session import Session
 from everlearn.engine.stream import Stream
 from everlearn.errors import ConversationError
 from everlearn.memory.memory import Memory
+from everlearn.memory.recall import Recall
 from everlearn.models.base import BaseModel
-from everlearn.records import Answer, Receipt, Sampling
+from everlearn.records import Answer, Message, Receipt, Sampling
+from everlearn.specialists.specialists import Specialists
 from everlearn.text.chat import ChatText
 
 Progress = Callable[[int, int], None]
@@ -32,15 +34,19 @@ class Engine:
         model: base model.
         text: its tokenizer and chat template.
         memory: its look-up tables.
+        specialists: its adapters; None = none.
     """
 
-    def __init__(self, model: BaseModel, text: ChatText, memory: Memory) -> None:
+    def __init__(
+        self, model: BaseModel, text: ChatText, memory: Memory, specialists: Specialists | None = None
+    ) -> None:
         self.model = model
         self.text = text
         self.memory = memory
+        self.specialists = specialists
         self.before_close: list[Callable[[], None]] = []
         self._closed = False
-        self._answerer = Answerer(model, text, memory)
+        self._answerer = Answerer(model, text, memory, specialists)
 
     @property
     def name(self) -> str:
@@ -48,7 +54,12 @@ class Engine:
         return self.model.name
 
     def answer(
-        self, prompt: Prompt, *, tables: Sequence[str] | None = None, sampling: Sampling | None = None
+        self,
+        prompt: Prompt,
+        *,
+        tables: Sequence[str] | None = None,
+        sampling: Sampling | None = None,
+        adapter: str | None = None,
     ) -> Answer:
         """Answer a question or a conversation.
 
@@ -56,20 +67,27 @@ class Engine:
             prompt: a question, or messages that end with the user's.
             tables: look-up tables to ask; None = all; () = the bare base model.
             sampling: how tokens are chosen; greedy by default.
+            adapter: "name" or "name@step" to answer with; "" = none; None = the router decides, without tables none.
 
         Raises:
+            AdapterNotFoundError: there is no such adapter.
             ConversationError: the prompt is empty, malformed, or longer than the model can read.
             TableNotFoundError: a table does not exist.
             SettingsError: a sampling setting is out of range.
         """
-        return self.stream(prompt, tables=tables, sampling=sampling).answer
+        return self.stream(prompt, tables=tables, sampling=sampling, adapter=adapter).answer
 
     def stream(
-        self, prompt: Prompt, *, tables: Sequence[str] | None = None, sampling: Sampling | None = None
+        self,
+        prompt: Prompt,
+        *,
+        tables: Sequence[str] | None = None,
+        sampling: Sampling | None = None,
+        adapter: str | None = None,
     ) -> Stream:
         """Like `answer`, piece by piece. The prompt is read before this returns."""
         messages = messages_of(prompt)
-        begun = self._answerer.begin(messages, self._answerer.recall([messages], tables)[0], sampling or GREEDY)
+        begun = self._begin(messages, self._answerer.recall([messages], tables)[0], sampling, adapter)
         return self._answerer.streamed(begun)
 
     def answer_many(
@@ -78,6 +96,7 @@ class Engine:
         *,
         tables: Sequence[str] | None = None,
         sampling: Sampling | None = None,
+        adapter: str | None = None,
         batch_size: int = 16,
         progress: Progress | None = None,
     ) -> list[Answer]:
@@ -90,6 +109,7 @@ class Engine:
             prompts: as for `answer`.
             tables: for all of them.
             sampling: for all of them; a seed is used for each anew.
+            adapter: for all of them; rows of one batch may wear different ones where the router decides.
             batch_size: rows decoded together.
             progress: called with (answered, all).
         """
@@ -98,7 +118,7 @@ class Engine:
         for first in range(0, len(talks), batch_size):
             some = talks[first : first + batch_size]
             recalls = self._answerer.recall(some, tables)
-            begun = [self._answerer.begin(m, r, sampling or GREEDY) for m, r in zip(some, recalls, strict=True)]
+            begun = [self._begin(m, r, sampling, adapter) for m, r in zip(some, recalls, strict=True)]
             answers += self._answerer.finish_together(begun)
             if progress is not None:
                 progress(len(answers), len(talks))
@@ -126,10 +146,15 @@ class Engine:
         return answers
 
     def session(
-        self, *, system: str = "", tables: Sequence[str] | None = None, sampling: Sampling | None = None
+        self,
+        *,
+        system: str = "",
+        tables: Sequence[str] | None = None,
+        sampling: Sampling | None = None,
+        adapter: str | None = None,
     ) -> Session:
         """Begin a conversation whose attention cache is kept between turns."""
-        return Session(self._answerer, system=system, tables=tables, sampling=sampling)
+        return Session(self._answerer, system=system, tables=tables, sampling=sampling, adapter=adapter)
 
     def recall(self, prompt: Prompt, *, tables: Sequence[str] | None = None) -> Receipt:
         """What an answer would rest on, without answering."""
@@ -166,17 +191,25 @@ class Engine:
             self.memory.store.close()
             self.memory.derived.close()
 
+    def _begin(
+        self, messages: Sequence[Message], recall: Recall, sampling: Sampling | None, adapter: str | None
+    ) -> Begun:
+        worn = self._answerer.adapter_for(messages, recall, adapter)
+        return self._answerer.begin(messages, recall, sampling or GREEDY, adapter=worn)
+
     def _trace(self, prompt: Prompt, tables: Sequence[str] | None, choose: Callable[[int], int]) -> Iterator[Tensor]:
         """Corrected logits [V] step by step; `choose(step)` gives the token that is fed next."""
         messages = messages_of(prompt)
         ids = self.text.prompt_ids(messages)
         self._answerer.check_room(ids)
-        cursor = self.memory.cursor(self._answerer.recall([messages], tables)[0])
+        recall = self._answerer.recall([messages], tables)[0]
+        worn = self._answerer.adapter_for(messages, recall, None)
+        cursor = None if worn else self.memory.cursor(recall)
         cache = self.model.new_cache()
-        logits = prefill(self.model, ids, cache, cursor)
+        logits = prefill(self.model, ids, cache, cursor, worn)
         for step in range(self.model.context_length - len(ids)):
             yield corrected_logits(logits, cursor)
             token = choose(step)
             if cursor is not None:
                 cursor.advance(token)
-            logits = forward(self.model, torch.tensor([[token]], device=self.model.device), cache, [cursor])[0]
+            logits = forward(self.model, torch.tensor([[token]], device=self.model.device), cache, [cursor], [worn])[0]

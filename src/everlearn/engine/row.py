@@ -45,6 +45,7 @@ class Row:
     ) -> None:
         self.cache = cache
         self.keep_cache = keep_cache
+        self.adapter: str | None = None  # that it wears
         self.logits = logits
         self.cursor = cursor
         self.tokens: list[int] = []

@@ -32,6 +32,7 @@ class Session:
         system: system message, or "".
         tables: look-up tables to ask; None = all; () = none. May be changed between turns.
         sampling: for turns that name none.
+        adapter: as for `Engine.answer`. May be changed between turns.
     """
 
     def __init__(
@@ -41,9 +42,11 @@ class Session:
         system: str = "",
         tables: Sequence[str] | None = None,
         sampling: Sampling | None = None,
+        adapter: str | None = None,
     ) -> None:
         self.id = new_id()
         self.tables = tables
+        self.adapter = adapter
         self.messages: list[Message] = []
         if system:
             text = checked(system, what="The system message", limit=MAX_MESSAGE_CHARACTERS, error=ConversationError)
@@ -55,6 +58,7 @@ class Session:
         self._sampling = sampling or Sampling()
         self._cache = answerer.model.new_cache()
         self._ids: list[int] = []  # tokens that the cache holds
+        self._worn: str | None = None  # adapter that it was computed with
 
     @property
     def cached_tokens(self) -> int:
@@ -97,9 +101,12 @@ class Session:
         talk = [*self.messages, Message("user", content)]
         recall = self._answerer.recall([talk], self.tables)[0]
         cached, self._ids = self._ids, []  # if reading fails half-way the cache counts as empty
-        if not cached:
-            self._cache = self._answerer.model.new_cache()
-        begun = self._answerer.begin(talk, recall, sampling or self._sampling, cache=self._cache, cached=cached)
+        worn = self._answerer.adapter_for(talk, recall, self.adapter)
+        if not cached or worn != self._worn:
+            self._cache, cached, self._worn = self._answerer.model.new_cache(), [], worn
+        begun = self._answerer.begin(
+            talk, recall, sampling or self._sampling, cache=self._cache, cached=cached, adapter=worn
+        )
         self.messages, self._open = talk, True
         return begun
 

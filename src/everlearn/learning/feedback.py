@@ -9,7 +9,7 @@ from everlearn.errors import LessonError
 from everlearn.memory.gate import asks_another
 from everlearn.memory.memory import Memory
 from everlearn.memory.recall import readings
-from everlearn.records import Feedback, Lesson, Turn, Verdict
+from everlearn.records import Feedback, Judgement, Lesson, Turn
 
 
 def lesson_of(feedback: Feedback, memory: Memory) -> Lesson | None:
@@ -24,7 +24,7 @@ def lesson_of(feedback: Feedback, memory: Memory) -> Lesson | None:
         LessonError: another verdict than right or wrong; or wrong without a correction.
         NotFoundError: the turn is not kept.
     """
-    if feedback.verdict not in get_args(Verdict):
+    if feedback.verdict not in get_args(Judgement):
         raise LessonError(f"The verdict is {feedback.verdict!r}.", hint="Wanted: right or wrong.")
     if feedback.verdict == "right":
         return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, final
 
@@ -23,6 +25,7 @@ from everlearn.models.sources import ModelFiles
 
 _ALIGNMENT = 64  # bytes; what torch itself gives to every tensor it makes
 _UNLIMITED = 2**31 - 1  # context length of models whose positions have no end
+Wearing = Callable[[Sequence[str | None]], AbstractContextManager[None]]
 
 
 @final
@@ -34,6 +37,7 @@ class BaseModel:
         digest: sha256 hex that identifies the weights.
         module: the transformers model.
         blocks: decoder blocks; each returns hidden states [B, T, D], or a tuple that starts with them.
+        wearing: a block in which each row of a batch is computed with an adapter; set by whoever loads adapters.
         lock: to be held by whoever hangs hooks into blocks, until they are off again.
     """
 
@@ -43,6 +47,7 @@ class BaseModel:
         self.module = module.eval().requires_grad_(False)
         self.blocks = find_blocks(module)
         self.lock = threading.RLock()
+        self.wearing: Wearing = _nothing_worn
         self._config = text_config(module)
         self._arguments = frozenset(inspect.signature(module.forward).parameters)
         _refuse_other_caches(module)
@@ -156,10 +161,7 @@ class BaseModel:
             ids: [B, T] long, token ids, padded on the left.
             mask: [B, T] long, 1 for real tokens.
             positions: [B, T] long, of the real tokens.
-            steps: S, how many of the last places are wanted.
-
-        Returns:
-            [B, S, V] logits of the last places, in the model's number format.
+            steps: S, how many of the last places to return: [B, S, V] logits in the model's number format.
         """
         arguments: dict[str, Any] = {"attention_mask": mask, "use_cache": False}
         if "position_ids" in self._arguments:
@@ -215,6 +217,11 @@ class BaseModel:
             or any(la.get_seq_length() != 1 for la in layers)
         ):
             raise _unsupported(self.module)
+
+
+def _nothing_worn(rows: Sequence[str | None]) -> AbstractContextManager[None]:
+    assert not any(rows), "no adapters are loaded on this model"
+    return nullcontext()
 
 
 def _load(files: ModelFiles, dtype: torch.dtype) -> nn.Module:

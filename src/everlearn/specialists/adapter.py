@@ -26,6 +26,7 @@ class Adapter:
         base_digest: sha256 hex of the base model's weights; on any other it is refused.
         parent: `name@step` that training began from; empty = from nothing.
         lessons: ids of all lessons that went into it, those of its parents included.
+        answers: those of them that the weights answer by themselves: their rows in look-up tables retire.
         data: name of each other data set that went into it -> sha256 hex of its bytes.
         settings: what it was trained with.
         weights: sha256 hex of its tensors.
@@ -38,6 +39,7 @@ class Adapter:
     step: int = 0
     parent: str = ""
     lessons: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights: str = ""
@@ -98,7 +100,7 @@ def from_json(text: str, where: str) -> Adapter:
         if form > FORM:
             raise CorruptWeightsError(f"{where} has form {form}, newer than {FORM}.", hint="Update everlearn.")
         moment = datetime.fromisoformat(values.pop("created_at"))
-        lessons = tuple(values.pop("lessons"))
-        return Adapter(**values, lessons=lessons, created_at=moment)
+        values["lessons"], values["answers"] = tuple(values["lessons"]), tuple(values["answers"])
+        return Adapter(**values, created_at=moment)
     except (ValueError, KeyError, TypeError, AttributeError) as cause:
         raise CorruptWeightsError(f"{where} cannot be read: {cause}.", hint=hint) from cause

@@ -44,6 +44,7 @@ class Adapters:
         self.shelf = shelf
         self._peft: Any = None
         self._layers: list[LoraLayer] = []
+        model.wearing = self.worn
 
     @property
     def loaded(self) -> list[str]:

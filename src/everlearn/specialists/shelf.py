@@ -34,6 +34,7 @@ from everlearn.errors import (
 from everlearn.specialists.adapter import Adapter, checked_name, from_json, parsed, to_json
 
 CONFIG, WEIGHTS, LINEAGE, POINTER = "adapter_config.json", "adapter_model.safetensors", "lineage.json", "current"
+CHANGED = ".changed"
 _LOCK_SECONDS = 10.0
 
 
@@ -47,6 +48,14 @@ class AdapterShelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @property
+    def stamp(self) -> int:
+        """Another number after every change, also of another process; 0 while nothing was ever kept."""
+        try:
+            return (self.folder / CHANGED).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def names(self) -> list[str]:
         """Names that have at least one version, sorted."""
@@ -181,6 +190,7 @@ class AdapterShelf:
             home.mkdir(parents=True, exist_ok=True)
             with FileLock(home / ".lock", timeout=_LOCK_SECONDS):
                 yield
+                (self.folder / CHANGED).write_text(uuid4().hex, "ascii")
         except Timeout as cause:
             raise StoreBusyError(f"Another process writes adapter {name!r}.", hint="Try again.") from cause
         except PermissionError as cause:
