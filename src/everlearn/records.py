@@ -5,6 +5,7 @@ Times are timezone-aware UTC datetimes. Probabilities, scores and strengths are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -270,6 +271,31 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Outcome of the acceptance test of a new adapter version.
+
+    Attributes:
+        adapter: `name@step` where it was accepted; the bare name where it was refused: then nothing was changed.
+        accepted: whether the version is in use now.
+        reasons: what spoke against it, in numbers.
+        figures: what was measured: reliability, generality, locality, drift, lost.
+        lessons: that it was trained on, those of its parents included.
+        retired: of them, those that the weights answer by themselves; their rows are silent while it is in use.
+        parent: the version it was trained from, or empty.
+        seconds: that it took.
+    """
+
+    adapter: str
+    accepted: bool
+    reasons: tuple[str, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+    lessons: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
+    parent: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Taught:
     """Outcome of teaching one lesson.
 
@@ -293,9 +319,12 @@ class Forgotten:
         restored: lessons that speak again, since what had replaced them is gone.
         turns: how many kept turns rested on them and were removed.
         derived: how many derived rows (vectors, corrections) were removed.
+        adapters: versions that had been trained on them and are gone; what they knew besides is learned again at the
+            next sleep, and until then the rows of those lessons speak.
     """
 
     ids: tuple[str, ...]
     restored: tuple[str, ...] = field(default=())
     turns: int = 0
     derived: int = 0
+    adapters: tuple[str, ...] = ()

@@ -23,9 +23,10 @@ def test_the_page_is_up_to_date():
 
 def test_the_commands_are_complete():
     groups = {
-        "everlearn": {"demo", "chat", "ask", "teach", "lessons", "tables", "bench", "doctor"},
+        "everlearn": {"demo", "chat", "ask", "teach", "lessons", "tables", "bench", "sleep", "adapters", "doctor"},
         "everlearn lessons": {"list", "show", "search", "history", "forget", "export", "import"},
         "everlearn tables": {"create", "list", "set", "delete"},
+        "everlearn adapters": {"list", "show", "rollback"},
         "everlearn bench": {"editing", "teach", "latency", "forgetting"},
     }
     for path, names in groups.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from everlearn.cli import options
 from everlearn.cli.lesson_ids import short_ids
-from everlearn.cli.opening import choice_of, open_derived, open_store
+from everlearn.cli.opening import choice_of, open_derived, open_store, settings_of
 from everlearn.cli.screen import document, err, is_terminal, one_line, show, show_json, text
 from everlearn.errors import InputError
 from everlearn.records import Forgotten, Lesson
@@ -32,7 +33,8 @@ def forget(
 
     Afterwards the model answers as if it had never been taught them. What a forgotten lesson had replaced speaks again.
     """
-    with open_store(choice_of(ctx)) as store, open_derived(choice_of(ctx)) as derived:
+    choice = choice_of(ctx)
+    with open_store(choice) as store, open_derived(choice) as derived:
         ids = list(dict.fromkeys(store.resolve(each) for each in lesson_ids))
         plan = what_would_go(store, ids)
         if dry_run:
@@ -42,7 +44,7 @@ def forget(
             if not json:
                 _show_plan(store, plan)
             ask_first(f"Forget {len(ids):,} lesson{'s' * (len(ids) > 1)} for good?")
-        forgotten = forget_lessons(store, derived, ids)
+        forgotten = forget_lessons(store, derived, ids, settings_of(choice).adapters_folder)
     show_json(document(forgotten)) if json else show(proof_line(forgotten))
 
 
@@ -54,11 +56,21 @@ def what_would_go(store: LessonStore, ids: Sequence[str]) -> Forgotten:
     return Forgotten(tuple(ids), tuple(back), sum(store.turns_resting_on(each) for each in ids))
 
 
-def forget_lessons(store: LessonStore, derived: DerivedStore, ids: Sequence[str]) -> Forgotten:
-    """Forget, and say what went."""
+def forget_lessons(store: LessonStore, derived: DerivedStore, ids: Sequence[str], adapters: Path) -> Forgotten:
+    """Forget, and say what went; versions of adapters that were trained on them go, too."""
     turns = sum(store.turns_resting_on(each) for each in ids)
     restored = store.forget(ids)
-    return Forgotten(tuple(ids), tuple(restored), turns, derived.delete(ids))
+    return Forgotten(tuple(ids), tuple(restored), turns, derived.delete(ids), unlearned(adapters, ids))
+
+
+def unlearned(adapters: Path, ids: Sequence[str]) -> tuple[str, ...]:
+    """Remove versions of adapters that were trained on lessons; what that takes is imported where there are any."""
+    if not adapters.is_dir():
+        return ()
+    from everlearn.learning.unlearning import unlearn
+    from everlearn.specialists.shelf import AdapterShelf
+
+    return unlearn(AdapterShelf(adapters), ids)
 
 
 def ask_first(question: str) -> None:
@@ -79,6 +91,8 @@ def proof_line(forgotten: Forgotten) -> Text:
     """What went, on one line."""
     line = Text.assemble(("forgotten ", "green"), f"{len(forgotten.ids):,} lesson{'s' * (len(forgotten.ids) != 1)}")
     line.append(f"  {forgotten.derived:,} derived rows and {forgotten.turns:,} kept answers removed", "dim")
+    if forgotten.adapters:
+        line.append(f", adapters gone: {', '.join(forgotten.adapters)} (learned anew by: everlearn sleep)", "yellow")
     if forgotten.restored:
         line.append(f", {len(forgotten.restored):,} older lessons speak again", "yellow")
     return line

@@ -16,6 +16,7 @@ from everlearn.cli.progress import weights_progress
 if TYPE_CHECKING:
     from everlearn.engine.engine import Engine
     from everlearn.learning.learner import Learner
+    from everlearn.specialists.shelf import AdapterShelf
     from everlearn.store.port import DerivedStore, LessonStore
     from everlearn.wiring import Parts, Settings
 
@@ -76,6 +77,13 @@ def open_learner(choice: Choice, *, background: bool = False) -> Iterator[Learne
 
     with open_engine(choice) as engine, closing(Learner(engine, background=background)) as learner:
         yield learner
+
+
+def open_shelf(choice: Choice) -> AdapterShelf:
+    """The kept adapters, without a model."""
+    from everlearn.specialists.shelf import AdapterShelf
+
+    return AdapterShelf(settings_of(choice).adapters_folder)
 
 
 def open_parts(settings: Settings) -> Parts:

@@ -54,6 +54,20 @@ def steps_progress(what: str) -> Iterator[Steps]:
 
 
 @contextmanager
+def named_steps_progress() -> Iterator[Bytes]:
+    """A bar for each stage of a long work; the yielded function is called with (what, done, all)."""
+    with _bar(MofNCompleteColumn()) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def step(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=None)
+            bar.update(tasks[what], completed=done, total=total or None)
+
+        yield step
+
+
+@contextmanager
 def weights_progress() -> Iterator[Bytes]:
     """A bar for each thing that is fetched or read; the yielded function is called with (what, done, all) in bytes."""
     with _bar(AmountColumn()) as bar:

@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from everlearn.cli import options
-from everlearn.cli.forget import ask_first
-from everlearn.cli.opening import choice_of, open_derived, open_store
+from everlearn.cli.forget import ask_first, unlearned
+from everlearn.cli.opening import choice_of, open_derived, open_store, settings_of
 from everlearn.cli.screen import document, show, show_json, show_rows, visible
 from everlearn.errors import ConflictError, SettingsError
 from everlearn.records import TableInfo, TableSettings, Values
@@ -202,8 +202,9 @@ def delete(ctx: typer.Context, name: Name, yes: options.Yes = False, json: optio
             ask_first(f"Delete the table {visible(name)} and forget its {count:,} lessons for good?")
         ids = store.delete_table(name)
         rows = derived.delete(ids)
+        versions = unlearned(settings_of(choice_of(ctx)).adapters_folder, ids)
     if json:
-        show_json({"table": name, "forgotten": ids, "derived": rows})
+        show_json({"table": name, "forgotten": ids, "derived": rows, "adapters": versions})
     else:
         lost = f"  {len(ids):,} lessons and {rows:,} derived rows removed"
         show(Text.assemble(("deleted ", "green"), visible(name), (lost, "dim")))

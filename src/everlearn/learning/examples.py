@@ -126,6 +126,8 @@ def encoded(text: ChatText, example: Example, *, most: int = 1024) -> Encoded:
         half = (len(prompt) - over) // 2
         prompt = prompt[:half] + prompt[half + over :]
     soft = example.soft
+    if soft is not None and len(soft.tokens) == len(answer) - 1:
+        answer = answer[:-1]  # the teacher's answer was cut before it came to an end: how to stop is not taught
     if soft is not None and len(soft.tokens) != len(answer):
         soft = None  # cut, or made by another tokenizer: the tokens themselves are still right
     return Encoded(prompt, answer, soft)

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from everlearn.engine.engine import Engine
 from everlearn.errors import SettingsError
@@ -15,10 +15,14 @@ from everlearn.learning.background import BackgroundCorrections
 from everlearn.learning.feedback import lesson_of
 from everlearn.learning.teach import prepared, teach
 from everlearn.memory.correction import chosen_blocks
-from everlearn.records import Feedback, Forgotten, Lesson, OnConflict, Sampling, TableSettings, Taught
+from everlearn.records import Feedback, Forgotten, Lesson, OnConflict, Sampling, TableSettings, Taught, Verdict
 from everlearn.store.port import ImportProgress
 
+if TYPE_CHECKING:
+    from everlearn.learning.sleep_settings import SleepSettings
+
 Progress = Callable[[int, int], None]
+SleepProgress = Callable[[str, int, int], None]
 
 
 @final
@@ -104,7 +108,7 @@ class Learner:
             derived = memory.derived.delete(gone)
             memory.corrections.drop(gone)
             memory.refresh()
-        return Forgotten(tuple(gone), tuple(restored), turns, derived)
+        return Forgotten(tuple(gone), tuple(restored), turns, derived, self._unlearned(gone))
 
     def learn_from_feedback(self, feedback: Feedback) -> Taught | None:
         """Learn from what a user says of an answer; None where there is nothing to learn.
@@ -138,7 +142,7 @@ class Learner:
             derived = memory.derived.delete(gone)
             memory.corrections.drop(gone)
             memory.refresh()
-        return Forgotten(tuple(gone), derived=derived)
+        return Forgotten(tuple(gone), derived=derived, adapters=self._unlearned(gone))
 
     def generate(self, prompt: str, *, max_new_tokens: int | None = None, temperature: float = 0.0) -> str:
         """Answer with everything that was learned; the text alone."""
@@ -175,6 +179,47 @@ class Learner:
         """Stop the background thread. The engine stays open."""
         if self._background is not None:
             self._background.close()
+
+    def sleep(
+        self,
+        domain: str | None = None,
+        *,
+        settings: SleepSettings | None = None,
+        progress: SleepProgress | None = None,
+    ) -> list[Verdict]:
+        """Move what was taught into adapters: a candidate a domain, used only if it passes its test.
+
+        Args:
+            domain: that of the lessons; None = every domain in which something is new.
+            settings: how, and what a candidate has to reach.
+            progress: called with (what, done, all).
+
+        Returns:
+            What became of each candidate; of a refused one nothing stays.
+
+        Raises:
+            InputError: the domain has no lesson.
+            StoreBusyError: another sleep is under way.
+            TrainingError: the loss was no number; nothing was changed.
+        """
+        from everlearn.learning.sleep import Sleep
+
+        night = Sleep(self.engine, settings, progress=progress)
+        if domain is None:
+            return night.all()
+        verdict = night.domain(domain)
+        return [] if verdict is None else [verdict]
+
+    def _unlearned(self, gone: Sequence[str]) -> tuple[str, ...]:
+        """Versions of adapters that go with these lessons."""
+        specialists = self.engine.specialists
+        if specialists is None or not specialists.shelf.stamp:
+            return ()
+        from everlearn.learning.unlearning import unlearn
+
+        versions = unlearn(specialists.shelf, gone)
+        assert not set(versions) & {adapter.id for adapter in specialists.current.values()}
+        return versions
 
     def _commit(self, lessons: Sequence[Lesson], on_conflict: OnConflict, mark: ImportProgress | None) -> list[Taught]:
         outcomes = teach(self.engine.memory, lessons, on_conflict=on_conflict, imported=mark)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +17,7 @@ from everlearn.errors import FileFormatError, StoreFullError
 from everlearn.specialists.router import SCALE, SpecialistRouter
 
 FORM = 1
+NAME = "router.safetensors"
 _HINT = "Delete it: the router is learned anew at the next consolidation."
 
 
@@ -54,20 +56,39 @@ def save(router: SpecialistRouter, path: Path, *, encoder: str) -> None:
         raise StoreFullError(f"{path} cannot be written: {cause}.", hint="Free some room.") from cause
 
 
+def forget(path: Path, ids: Iterable[str]) -> None:
+    """Let the router of a file un-learn examples, exactly. Nothing happens where there is none, or none of them."""
+    if not path.exists():
+        return
+    gone = set(ids)
+    router, encoder = _read(path)
+    touched = [d for d in router.domains if gone & set(router.statistics(d).ids)]
+    for domain in touched:
+        router.unlearn(domain, gone)
+    if touched:
+        save(router, path, encoder=encoder)
+
+
 def load(path: Path, *, encoder: str) -> SpecialistRouter:
     """Read what `save` wrote.
 
     Raises:
         FileFormatError: missing, damaged, newer, or made with another encoder.
     """
+    router, made_with = _read(path)
+    if made_with != encoder:
+        raise FileFormatError(f"{path} was made with another encoder.", hint=_HINT)
+    return router
+
+
+def _read(path: Path) -> tuple[SpecialistRouter, str]:
+    """A router and the digest of its encoder."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata()["router"])
             rows = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if about["form"] > FORM:
             raise FileFormatError(f"{path} has form {about['form']}, newer than {FORM}.", hint="Update everlearn.")
-        if about["encoder"] != encoder:
-            raise FileFormatError(f"{path} was made with another encoder.", hint=_HINT)
         router = SpecialistRouter(about["width"], ridge=about["ridge"], doubt=about["doubt"])
         for name, ids in about["ids"].items():
             router.learn(name, ids, (rows[f"rows/{name}"] / SCALE).astype(np.float32))
@@ -75,4 +96,4 @@ def load(path: Path, *, encoder: str) -> SpecialistRouter:
         if isinstance(cause, FileFormatError):
             raise
         raise FileFormatError(f"{path} cannot be read: {cause!r}.", hint=_HINT) from cause
-    return router
+    return router, str(about["encoder"])

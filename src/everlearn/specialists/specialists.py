@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from everlearn.specialists.adapters import Adapters
 
 Features = Callable[[Sequence[str]], NDArray[np.float32]]
-ROUTER = "router.safetensors"
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +62,7 @@ class Specialists:
     @property
     def router_path(self) -> Path:
         """Where the router is kept."""
-        return self.shelf.folder / ROUTER
+        return self.shelf.folder / router_file.NAME
 
     @property
     def current(self) -> dict[str, Adapter]:
@@ -108,19 +107,6 @@ class Specialists:
             router.learn(domain, ids, self._features(prompts))
             self._keep(router)
 
-    def forget_routes(self, ids: Iterable[str]) -> None:
-        """Let the router un-learn examples, exactly and durably."""
-        gone = set(ids)
-        with self._lock:
-            if not self.router_path.exists():
-                return
-            router = self._router_on_disk()
-            touched = [d for d in router.domains if gone & set(router.statistics(d).ids)]
-            for domain in touched:
-                router.unlearn(domain, gone)
-            if touched:
-                self._keep(router)
-
     def _keep(self, router: SpecialistRouter) -> None:
         router_file.save(router, self.router_path, encoder=self._encoder)
         self._router = router
@@ -146,6 +132,16 @@ class Specialists:
         if self._current and self.router_path.exists():
             self._router = self._read_router()
         self._stamp = stamp
+        self._drop_removed()
+
+    def _drop_removed(self) -> None:
+        """What was removed from disk, since a lesson of its lineage was forgotten, leaves the memory as well."""
+        if self._adapters is None:
+            return
+        kept = {version.id for version in self.shelf.all()}
+        for adapter_id in self._adapters.loaded:
+            if "@" in adapter_id and adapter_id not in kept:
+                self._adapters.unload(adapter_id)
 
     def _take(self, name: str) -> None:
         step = self.shelf.current(name)

@@ -1,0 +1,278 @@
+"""Sleep: what was taught moves from look-up tables into an adapter, if the adapter passes its test."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import final
+
+from filelock import FileLock, Timeout
+
+from everlearn.engine.engine import Engine
+from everlearn.errors import InputError, SettingsError, StoreBusyError
+from everlearn.evaluation.acceptance import Judged, Measured, judge
+from everlearn.learning.examples import Encoded, Example, digest_of, encoded
+from everlearn.learning.fisher import Anchor
+from everlearn.learning.general_prompts import general_prompts
+from everlearn.learning.probing import drift_of
+from everlearn.learning.replay import ReplayBuffer
+from everlearn.learning.restating import Restated, restated
+from everlearn.learning.scoring import exact_answers
+from everlearn.learning.self_distillation import held_examples, lesson_examples, own_answers
+from everlearn.learning.sleep_records import REPLAY, Memories, anchor_path, first_of_each, note, remember
+from everlearn.learning.sleep_settings import SleepSettings
+from everlearn.learning.trainer import Trainer
+from everlearn.learning.weights import AdapterWeights
+from everlearn.records import Lesson, Verdict
+from everlearn.specialists.adapter import Adapter
+from everlearn.specialists.specialists import Specialists
+from everlearn.store.port import EVERYTHING
+
+Progress = Callable[[str, int, int], None]
+CANDIDATE = "candidate"
+LOCK = ".sleep.lock"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Night:
+    """What one domain's sleep works on."""
+
+    name: str
+    lessons: list[Lesson]
+    wordings: Mapping[str, Restated]
+    parent: Adapter | None
+
+    @property
+    def new(self) -> list[Lesson]:
+        """Lessons that the version in use does not know."""
+        known = set(self.parent.lessons) if self.parent is not None else set()
+        return [lesson for lesson in self.lessons if lesson.id not in known]
+
+
+@final
+class Sleep:
+    """Consolidates the lessons of an engine's tables, one adapter a domain.
+
+    A first version, and one after a lesson was forgotten or replaced, is a function of base model, lessons and settings
+    alone: the same lessons give the same bits.
+
+    Args:
+        engine: with a folder of adapters.
+        settings: how.
+        progress: called with (what, done, all).
+
+    Raises:
+        SettingsError: the engine has no folder of adapters, or a setting is impossible.
+    """
+
+    def __init__(
+        self, engine: Engine, settings: SleepSettings | None = None, *, progress: Progress | None = None
+    ) -> None:
+        if engine.specialists is None:
+            raise SettingsError("This engine has no folder of adapters.", hint="Open it with everlearn.load().")
+        self.engine = engine
+        self.settings = (settings or SleepSettings()).checked()
+        self.specialists: Specialists = engine.specialists
+        self._folder: Path = self.specialists.shelf.folder
+        self._tell = progress or _silent
+
+    def domains(self) -> list[str]:
+        """Domains that have lessons to learn, sorted."""
+        return sorted({lesson.domain for lesson in self._pairs()})
+
+    def all(self) -> list[Verdict]:
+        """Consolidate every domain in which something is new."""
+        verdicts = (self.domain(domain) for domain in self.domains())
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    def domain(self, domain: str) -> Verdict | None:
+        """Consolidate a domain: restate, distil, train a candidate, test it; use it or leave everything as it was.
+
+        Returns:
+            What became of the candidate; None where there is nothing new.
+
+        Raises:
+            InputError: the domain has no lesson.
+            StoreBusyError: another sleep is under way.
+            TrainingError: the loss was no number; nothing was changed.
+        """
+        with self._alone():
+            begun = time.perf_counter()
+            night = self._night(domain)
+            if not night.new and not self.settings.fresh:
+                return None
+            adapters = self.specialists.adapters
+            try:
+                held, probes = self._unrelated()
+                examples = self._train(night, held)
+                judged, answers = self._test(night, probes)
+                verdict = self._settle(night, judged, answers, examples)
+            finally:
+                if CANDIDATE in adapters.loaded:
+                    adapters.unload(CANDIDATE)
+            done = replace(verdict, seconds=time.perf_counter() - begun)
+            note(self._folder, done)
+            return done
+
+    def _night(self, domain: str) -> _Night:
+        lessons = [lesson for lesson in self._pairs() if lesson.domain == domain]
+        if not lessons:
+            known = ", ".join(self.domains()) or "none yet"
+            raise InputError(f"The domain {domain!r} has no lesson to learn.", hint=f"Domains with lessons: {known}.")
+        name = adapter_name(domain)
+        parent = self.specialists.current.get(name)
+        ids = {lesson.id for lesson in lessons}
+        if self.settings.fresh or (parent is not None and not set(parent.lessons) <= ids):
+            parent = None  # what it knows is no longer what is taught: begin anew, so that nothing of it is left
+        wordings = {le.id: restated(le.prompt, le.answer, most=self.settings.wordings) for le in lessons}
+        return _Night(name, lessons, wordings, parent)
+
+    def _pairs(self) -> list[Lesson]:
+        """Lessons that are true now and can be asked without a context, oldest first."""
+        now = datetime.now(UTC)
+        active = self.engine.memory.store.lessons(replace(EVERYTHING, status="active"))
+        return [le for le in active if le.kind == "pair" and (le.valid_to is None or le.valid_to > now)]
+
+    def _unrelated(self) -> tuple[list[Example], list[Encoded]]:
+        """Unrelated prompts with the base model's own answers: to train on, and to probe with."""
+        prompts = general_prompts()[: self.settings.general]
+        rows = own_answers(
+            self.engine, prompts, progress=lambda done, total: self._tell("asking the base model", done, total)
+        )
+        temperature = self.settings.training.temperature
+        return held_examples(self.engine, prompts[::2], rows[::2], temperature=temperature), rows[1::2]
+
+    def _train(self, night: _Night, held: Sequence[Example]) -> list[Example]:
+        """Train the candidate; returns the examples of its lessons."""
+        mine: list[Example] = []
+        for done, lesson in enumerate(night.new, start=1):
+            temperature = self.settings.training.temperature
+            mine += lesson_examples(self.engine, lesson, night.wordings[lesson.id], temperature=temperature)
+            self._tell("restating", done, len(night.new))
+        copies = round(self.settings.general_share * len(mine) / max(len(held), 1))
+        weights = self._candidate(night)
+        folder = self._folder / night.name / ".training"
+        trainer = Trainer(
+            weights,
+            self.engine.text,
+            self.settings.training,
+            replay=self._replay(night),
+            anchor=self._anchor(night),
+            folder=folder,
+        )
+        trainer.train([*mine, *list(held) * copies], progress=lambda done, total: self._tell("training", done, total))
+        shutil.rmtree(folder)
+        return mine
+
+    def _candidate(self, night: _Night) -> AdapterWeights:
+        adapters = self.specialists.adapters
+        adapters.create(CANDIDATE, self.settings.adapter, seed=self.settings.training.seed)
+        if night.parent is not None:
+            adapters.restore(CANDIDATE, adapters.state(adapters.load(night.parent.id)))
+        return AdapterWeights(adapters, CANDIDATE)
+
+    def _replay(self, night: _Night) -> ReplayBuffer:
+        """Examples of what the parent knows."""
+        passing = ReplayBuffer(None, seed=self.settings.training.seed)
+        if night.parent is not None:
+            known = set(night.parent.lessons)
+            with ReplayBuffer(self._folder / REPLAY) as kept:
+                passing.add(e for e in kept.examples() if e.source in known)
+        return passing
+
+    def _anchor(self, night: _Night) -> Anchor | None:
+        path = anchor_path(self._folder, night.parent) if night.parent is not None else None
+        return Anchor.load(path) if path is not None and path.exists() else None
+
+    def _test(self, night: _Night, probes: Sequence[Encoded]) -> tuple[Judged, tuple[str, ...]]:
+        """Judge the candidate; also the ids of the lessons that it answers in every wording, the unseen ones too."""
+        questions = [(le, q) for le in night.lessons for q in (le.prompt, *night.wordings[le.id].held_out)]
+        rows = [encoded(self.engine.text, Example(q, le.answer)) for le, q in questions]
+        right = self._asked(rows, CANDIDATE)
+        taught = [hit for (le, q), hit in zip(questions, right, strict=True) if q == le.prompt]
+        unseen = [hit for (le, q), hit in zip(questions, right, strict=True) if q != le.prompt]
+        failed = {le.id for (le, _), hit in zip(questions, right, strict=True) if not hit}
+        before: list[bool] = []
+        after: list[bool] = []
+        if night.parent is not None:
+            old = [n for n, (le, _) in enumerate(questions) if le.id in set(night.parent.lessons)]
+            before = self._asked([rows[n] for n in old], night.parent.id)
+            after = [right[n] for n in old]
+        agreement, drift = drift_of(
+            self.specialists.adapters,
+            CANDIDATE,
+            probes,
+            progress=lambda done, total: self._tell("probing", done, total),
+        )
+        measured = Measured(taught, unseen, agreement, drift, before, after)
+        return judge(measured, self.settings.limits), tuple(le.id for le in night.lessons if le.id not in failed)
+
+    def _asked(self, rows: Sequence[Encoded], adapter_id: str) -> list[bool]:
+        adapters = self.specialists.adapters
+        return exact_answers(
+            self.engine.model,
+            rows,
+            adapters=adapters,
+            worn=[adapter_id] * len(rows),
+            progress=lambda done, total: self._tell("testing", done, total),
+        )
+
+    def _settle(self, night: _Night, judged: Judged, answers: tuple[str, ...], examples: list[Example]) -> Verdict:
+        """Put an accepted candidate into use, the pointer last; of a refused one nothing stays."""
+        ids = tuple(lesson.id for lesson in night.lessons)
+        gone = set(ids) - {lesson.id for lesson in self._pairs()}
+        if gone:
+            reason = f"{len(gone)} of its lessons were forgotten or replaced while it was trained"
+            judged = Judged(False, (*judged.reasons, reason), judged.figures)
+        parent = night.parent.id if night.parent is not None else ""
+        if not judged.accepted:
+            return Verdict(night.name, False, judged.reasons, judged.figures, ids, (), parent)
+        model = self.engine.model
+        draft = Adapter(
+            night.name,
+            model.name,
+            model.digest,
+            parent=parent,
+            lessons=ids,
+            answers=answers,
+            data={"examples": digest_of(examples)},
+            settings=self.settings.training.to_dict(),
+        )
+        kept = self.specialists.adapters.keep(CANDIDATE, draft)
+        few = first_of_each(examples, self.settings.kept_wordings)
+        weighed = few[: self.settings.fisher_examples]
+        remember(self.engine, CANDIDATE, kept, Memories(few, weighed, self._anchor(night)))
+        self.specialists.learn_routes(night.name, ids, [lesson.prompt for lesson in night.lessons])
+        self.specialists.shelf.point(kept.name, kept.step)
+        return Verdict(kept.id, True, (), judged.figures, ids, answers, parent)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self._folder / LOCK, timeout=0):
+                yield
+        except Timeout as cause:
+            raise StoreBusyError(
+                "Another sleep is under way in this folder.", hint="Wait until it has ended."
+            ) from cause
+
+
+def adapter_name(domain: str) -> str:
+    """The name of a domain's adapter: the domain itself where it can be one, else a short form that is its own."""
+    plain = re.sub(r"[^a-z0-9_-]+", "-", domain.lower()).strip("-_")[:48]
+    if plain == domain:
+        return plain
+    return f"{plain or 'domain'}-{hashlib.sha256(domain.encode()).hexdigest()[:6]}"
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    pass

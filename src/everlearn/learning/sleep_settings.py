@@ -1,0 +1,62 @@
+"""How a sleep goes, and what a candidate has to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+from everlearn.errors import SettingsError
+from everlearn.evaluation.acceptance import AcceptanceLimits
+from everlearn.learning.general_prompts import general_prompts
+from everlearn.learning.training_settings import TrainingSettings
+from everlearn.specialists.settings import AdapterSettings
+
+
+def _training() -> TrainingSettings:
+    return TrainingSettings(epochs=6, rate=1e-3, strength=1.0)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SleepSettings:
+    """Settings of a sleep.
+
+    Attributes:
+        training: of the candidate; its seed also draws the adapter's first weights.
+        adapter: shape of the candidate.
+        limits: what it has to reach.
+        wordings: of each lesson, to train on.
+        general: unrelated prompts; every second one is trained on with the base model's own answers, the others probe.
+        general_share: examples of the former for each example of a lesson.
+        fisher_examples: examples that the Fisher information is taken from.
+        kept_wordings: examples of each lesson that replay keeps.
+        fresh: train from nothing on all lessons, instead of going on from the version in use on the new ones.
+    """
+
+    training: TrainingSettings = field(default_factory=_training)
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    limits: AcceptanceLimits = field(default_factory=AcceptanceLimits)
+    wordings: int = 8
+    general: int = 128
+    general_share: float = 0.5
+    fisher_examples: int = 64
+    kept_wordings: int = 2
+    fresh: bool = False
+
+    def checked(self) -> SleepSettings:
+        """These settings.
+
+        Raises:
+            SettingsError: one is out of its range.
+        """
+        self.training.checked()
+        most = len(general_prompts())
+        if not 4 <= self.general <= most:
+            raise SettingsError(f"general is {self.general}.", hint=f"Wanted: 4 to {most} unrelated prompts.")
+        if self.wordings < 1 or self.kept_wordings < 1 or self.general_share < 0 or self.fisher_examples < 1:
+            raise SettingsError(
+                f"wordings is {self.wordings}, kept_wordings {self.kept_wordings}, general_share "
+                f"{self.general_share:g}, fisher_examples {self.fisher_examples}.",
+                hint="Wanted: 1 or more, 1 or more, 0 or more, 1 or more.",
+            )
+        return self

@@ -1,0 +1,199 @@
+"""Sleep on a toy model: accepted, refused, continued, unlearned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from filelock import FileLock
+
+from everlearn.errors import InputError, SettingsError, StoreBusyError, TrainingError
+from everlearn.evaluation.acceptance import AcceptanceLimits
+from everlearn.learning import sleep as sleep_module
+from everlearn.learning.sleep import LOCK, adapter_name
+from everlearn.learning.sleep_records import REPLAY, VERDICTS
+from everlearn.learning.sleep_settings import SleepSettings
+from everlearn.learning.training_settings import TrainingSettings
+from everlearn.records import Lesson
+from everlearn.store.in_memory import InMemoryDerivedStore, InMemoryLessonStore
+from everlearn.wiring import engine_over
+from learning.training_toys import SHAPE
+from toys import toy_engine, toy_learner, toy_parts
+
+TRAINING = TrainingSettings(epochs=25, batch=8, micro_batch=8, rate=1e-2, strength=0.1, save_every=10_000)
+LENIENT = AcceptanceLimits(reliability=0.9, generality=0.0, locality=0.0, drift=1e9, lost=1.0, significance=0.0)
+SETTINGS = SleepSettings(TRAINING, SHAPE, LENIENT, wordings=2, general=4, general_share=0.0)
+LESSONS = [Lesson("Who bakes?", "Mo", domain="d"), Lesson("Who sings?", "Li", domain="d")]
+MORE = [Lesson("Who runs?", "Bo", domain="d")]
+
+
+def engine_in(folder):
+    return engine_over(toy_parts(), InMemoryLessonStore(), InMemoryDerivedStore(), folder / "adapters")
+
+
+def taught(folder, lessons):
+    engine = engine_in(folder)
+    learner = toy_learner(engine)
+    return learner, [learner.teach(lesson).lesson.id for lesson in lessons]
+
+
+def logits(engine):
+    return engine.logits("Something unrelated", tables=(), steps=3)
+
+
+@pytest.fixture
+def night(tmp_path):
+    """A learner that slept once, the verdict, the ids of its lessons."""
+    learner, ids = taught(tmp_path / "one", LESSONS)
+    (verdict,) = learner.sleep("d", settings=SETTINGS)
+    return learner, verdict, ids
+
+
+def test_what_was_taught_is_answered_by_the_weights_and_its_rows_retire(night):
+    learner, verdict, ids = night
+    assert verdict.accepted, verdict
+    assert (verdict.adapter, verdict.lessons, verdict.parent) == ("d@1", tuple(ids), "")
+    assert verdict.figures["reliability"] == 1.0
+    assert {"generality", "locality", "drift"} <= set(verdict.figures)
+    assert verdict.seconds > 0
+    engine = learner.engine
+    for lesson in LESSONS:
+        assert engine.answer(lesson.prompt, tables=(), adapter="d").text == lesson.answer
+    for lesson, lesson_id in zip(LESSONS, ids, strict=True):
+        answer = engine.answer(lesson.prompt)
+        assert answer.text == lesson.answer
+        retired = lesson_id in verdict.retired
+        assert answer.receipt.adapter == ("d@1" if retired else "")
+        assert (answer.receipt.steps_corrected == 0) == retired
+    engine.specialists.shelf.point("d", None)
+    assert engine.answer(LESSONS[0].prompt).receipt.steps_corrected > 0
+    never = toy_engine(parts=toy_parts())
+    assert torch.equal(logits(engine), logits(never))
+
+
+def test_the_lineage_names_lessons_and_data_and_the_log_holds_no_text(night):
+    learner, _, ids = night
+    shelf = learner.engine.specialists.shelf
+    version = shelf.find("d")
+    assert version.lessons == tuple(ids)
+    assert len(version.data["examples"]) == 64
+    assert version.settings["epochs"] == 25
+    (line,) = (shelf.folder / VERDICTS).read_text().splitlines()
+    assert json.loads(line)["accepted"] is True
+    assert "Mo" not in line
+    assert "bakes" not in line
+
+
+def test_a_second_sleep_goes_on_from_the_first_and_one_without_news_does_nothing(night):
+    learner, _, ids = night
+    assert learner.sleep(settings=SETTINGS) == []
+    new = [learner.teach(lesson).lesson.id for lesson in MORE]
+    (verdict,) = learner.sleep(settings=SETTINGS)
+    assert verdict.accepted, verdict
+    assert (verdict.adapter, verdict.parent) == ("d@2", "d@1")
+    assert verdict.lessons == (*ids, *new)
+    assert "lost" in verdict.figures
+    for lesson in (*LESSONS, *MORE):
+        assert learner.engine.answer(lesson.prompt, tables=(), adapter="d").text == lesson.answer
+
+
+def test_a_harmful_candidate_is_refused_and_nothing_is_changed(night):
+    learner, _, _ = night
+    engine = learner.engine
+    shelf = engine.specialists.shelf
+    learner.teach(MORE[0])
+    before = sorted(str(p) for p in shelf.folder.rglob("*") if p.name != VERDICTS)
+    answers = [engine.answer(le.prompt).text for le in (*LESSONS, *MORE)]
+    strict = AcceptanceLimits(reliability=0.9, generality=0.0, locality=1.0, drift=0.0)
+    harmful = replace(SETTINGS, limits=strict, training=replace(TRAINING, rate=0.5, epochs=3))
+    (verdict,) = learner.sleep(settings=harmful)
+    assert not verdict.accepted
+    assert verdict.adapter == "d"
+    assert any("locality is 0." in reason for reason in verdict.reasons)
+    assert any("KL(base || candidate)" in reason for reason in verdict.reasons)
+    assert sorted(str(p) for p in shelf.folder.rglob("*") if p.name != VERDICTS) == before
+    assert shelf.current("d") == 1
+    assert [engine.answer(le.prompt).text for le in (*LESSONS, *MORE)] == answers
+    assert engine.specialists.adapters.loaded == ["d@1"]
+
+
+def test_forgetting_reaches_the_weights_and_the_rebuilt_adapter_is_the_one_never_trained_on_it(night, tmp_path):
+    learner, _, ids = night
+    engine, shelf = learner.engine, learner.engine.specialists.shelf
+    engine.answer(LESSONS[0].prompt)
+    forgotten = learner.forget(ids[0])
+    assert forgotten.adapters == ("d@1",)
+    assert shelf.all() == []
+    assert engine.specialists.adapters.loaded == []
+    kept = (shelf.folder / REPLAY).read_text()
+    assert '"Mo"' not in kept
+    assert "bakes" not in kept
+    assert "sings" in kept
+    assert engine.answer(LESSONS[1].prompt).text == "Li"
+    assert torch.equal(logits(engine), logits(toy_engine(parts=toy_parts())))
+    (rebuilt,) = learner.sleep(settings=SETTINGS)
+    never, _ = taught(tmp_path / "never", LESSONS[1:])
+    (first,) = never.sleep(settings=SETTINGS)
+    assert rebuilt.lessons == (ids[1],)
+    weights = [le.engine.specialists.shelf.find("d").weights for le in (learner, never)]
+    assert weights[0] == weights[1]
+    assert rebuilt.figures == first.figures
+
+
+def test_after_a_correction_the_table_speaks_and_the_next_sleep_begins_anew(night):
+    learner, _, _ = night
+    corrected = learner.teach(Lesson("Who bakes?", "Al", domain="d"))
+    assert corrected.superseded
+    assert learner.engine.answer("Who bakes?").text == "Al"
+    (verdict,) = learner.sleep(settings=SETTINGS)
+    assert (verdict.accepted, verdict.parent) == (True, "")
+    assert learner.engine.answer("Who bakes?", tables=(), adapter="d").text == "Al"
+
+
+def test_training_that_breaks_changes_nothing(tmp_path, monkeypatch):
+    learner, _ = taught(tmp_path, LESSONS)
+
+    def breaks(*_args, **_kwargs):
+        raise TrainingError("the loss is nan")
+
+    monkeypatch.setattr(sleep_module.Trainer, "train", breaks)
+    with pytest.raises(TrainingError):
+        learner.sleep(settings=SETTINGS)
+    specialists = learner.engine.specialists
+    assert specialists.current == {}
+    assert specialists.adapters.loaded == []
+
+
+def test_a_lesson_forgotten_meanwhile_refuses_the_candidate(tmp_path, monkeypatch):
+    learner, ids = taught(tmp_path, LESSONS)
+    real = sleep_module.drift_of
+
+    def forgetting(*args, **kwargs):
+        learner.engine.memory.store.forget([ids[0]])
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(sleep_module, "drift_of", forgetting)
+    (verdict,) = learner.sleep(settings=SETTINGS)
+    assert not verdict.accepted
+    assert "forgotten or replaced while" in verdict.reasons[-1]
+
+
+def test_two_sleeps_at_once_wrong_domains_and_settings(tmp_path):
+    learner, _ = taught(tmp_path, LESSONS)
+    with pytest.raises(InputError, match="Domains with lessons: d"):
+        learner.sleep("nothing", settings=SETTINGS)
+    with FileLock(tmp_path / "adapters" / LOCK), pytest.raises(StoreBusyError, match="under way"):
+        learner.sleep(settings=SETTINGS)
+    with pytest.raises(SettingsError, match="folder of adapters"):
+        toy_learner(toy_engine(parts=toy_parts())).sleep()
+    for wrong in ({"general": 1}, {"wordings": 0}, {"general_share": -1}):
+        with pytest.raises(SettingsError):
+            replace(SETTINGS, **wrong).checked()
+
+
+def test_names_of_adapters():
+    assert adapter_name("support") == "support"
+    assert adapter_name("Größe & Maß") != adapter_name("Größe / Maß")
+    assert adapter_name("日本").startswith("domain-")
