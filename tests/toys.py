@@ -24,7 +24,9 @@ from transformers import (
 from everlearn import Learner, wiring
 from everlearn.engine.engine import Engine
 from everlearn.memory.key import KeyMaker, words
+from everlearn.memory.phrase import spans
 from everlearn.models.base import BaseModel
+from everlearn.models.encoder import Pieces
 from everlearn.records import Lesson
 from everlearn.store.in_memory import InMemoryDerivedStore, InMemoryLessonStore
 from everlearn.store.port import DerivedStore, LessonStore
@@ -100,6 +102,18 @@ class ToyEncoder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         rows = np.stack([self._one(t) for t in texts]) if texts else np.zeros((0, self.width))
         return rows.astype(np.float32)
+
+    def read(self, texts: Sequence[str]) -> list[Pieces]:
+        return [self._pieces(text) for text in texts]
+
+    def plain_vectors(self, ids: Sequence[int]) -> np.ndarray:
+        rows = [np.random.default_rng(n).standard_normal(self.width) for n in ids]
+        return np.stack(rows).astype(np.float32)
+
+    def _pieces(self, text: str) -> Pieces:
+        places = spans(text)
+        states = [self._one(text[begin:end]) for begin, end in places] or [np.zeros(self.width)]
+        return Pieces(self.encode([text])[0], np.stack(states).astype(np.float32), places or [(0, 0)])
 
     def piece_ids(self, word: str) -> list[int]:
         return [5_000 + int(hashlib.sha256(word.encode()).hexdigest()[:4], 16) % 20_000]

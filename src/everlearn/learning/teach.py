@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import final, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from everlearn.engine.engine import Engine
 from everlearn.errors import ConflictError, LessonError, SettingsError, StoreBusyError
 from everlearn.memory.correction import told_ids
 from everlearn.memory.memory import Memory
+from everlearn.memory.phrase import Encoded
 from everlearn.memory.table import LookupTable
 from everlearn.records import DEFAULT_TENANT, Lesson, LessonKind, OnConflict, Taught
 from everlearn.store.ids import new_id
@@ -103,18 +101,18 @@ def teach(
     """
     if on_conflict not in get_args(OnConflict):
         raise SettingsError(f"on_conflict is {on_conflict!r}.", hint=f"Wanted: {' or '.join(get_args(OnConflict))}.")
-    vectors = memory.keys.vectors([le.question for le in lessons])
+    read = memory.keys.read([le.question for le in lessons])
     for _ in range(_ATTEMPTS):
         with memory.lock:
             seq = memory.refresh()
             plan = _Plan(memory, on_conflict)
-            for lesson, vector in zip(lessons, vectors, strict=True):
-                plan.add(lesson, vector)
+            for lesson, encoded in zip(lessons, read, strict=True):
+                plan.add(lesson, encoded)
             try:
                 memory.store.teach(plan.committed(), plan.superseded, expected_seq=seq, progress=imported)
             except StaleError:
                 continue  # another process taught in between: what is a conflict has to be decided again
-            memory.refresh(plan.vectors)
+            memory.refresh(plan.encoded)
             return plan.outcomes()
     raise StoreBusyError(
         f"Other processes changed the store {_ATTEMPTS} times while {len(lessons)} lessons were taught.",
@@ -134,10 +132,10 @@ class _Plan:
         self._scratch: dict[str, LookupTable] = {}
         self._outcomes: list[tuple[str, tuple[str, ...]] | Lesson] = []
         self.superseded: dict[str, str] = {}  # stored lesson -> new lesson
-        self.vectors: dict[str, NDArray[np.float32]] = {}
+        self.encoded: dict[str, Encoded] = {}
 
-    def add(self, lesson: Lesson, vector: NDArray[np.float32]) -> None:
-        rivals = self._same_question(lesson, vector)
+    def add(self, lesson: Lesson, encoded: Encoded) -> None:
+        rivals = self._same_question(lesson, encoded)
         words = same_words(lesson.question)
         known = next((r for r in rivals if r.answer == lesson.answer and same_words(r.question) == words), None)
         others = [r for r in rivals if r.answer != lesson.answer]
@@ -149,7 +147,7 @@ class _Plan:
                 f"{lesson.prompt!r} is answered by lesson {others[0].id} with {others[0].answer!r} already.",
                 hint="Teach with on_conflict='supersede' to replace it, or forget that lesson first.",
             )
-        self._write(lesson, vector, [*others, *([known] if known else [])])
+        self._write(lesson, encoded, [*others, *([known] if known else [])])
 
     def committed(self) -> list[Lesson]:
         """The new lessons, complete."""
@@ -161,15 +159,15 @@ class _Plan:
             Taught(o, known=True) if isinstance(o, Lesson) else Taught(self._new[o[0]], o[1]) for o in self._outcomes
         ]
 
-    def _same_question(self, lesson: Lesson, vector: NDArray[np.float32]) -> list[Lesson]:
-        key = self._memory.keys.key_of(lesson.question, vector)
+    def _same_question(self, lesson: Lesson, encoded: Encoded) -> list[Lesson]:
+        key = self._memory.keys.key_of(lesson.question, encoded.vector)
         stored = [i for i in self._memory.table(lesson.table).same_question(key) if i not in self.superseded]
         found = self._memory.store.lessons_by_id(stored)
         scratch = self._scratch.get(lesson.table)
         fresh = scratch.same_question(key) if scratch is not None else []
         return [found[i] for i in stored if i in found] + [self._new[i] for i in fresh]
 
-    def _write(self, lesson: Lesson, vector: NDArray[np.float32], replaced: Sequence[Lesson]) -> None:
+    def _write(self, lesson: Lesson, encoded: Encoded, replaced: Sequence[Lesson]) -> None:
         made = dataclasses.replace(lesson, id=new_id(), taught_at=self._now, status="active", superseded_by="")
         for old in replaced:
             if old.id in self._new:
@@ -178,9 +176,9 @@ class _Plan:
             else:
                 self.superseded[old.id] = made.id
         self._new[made.id] = made
-        self.vectors[made.id] = vector
+        self.encoded[made.id] = encoded
         if made.table not in self._scratch:
             table = self._memory.table(made.table)
             self._scratch[made.table] = LookupTable(made.table, table.settings, self._memory.keys, self._memory.gate)
-        self._scratch[made.table].add([made.id], [made.question], vector[None])
+        self._scratch[made.table].add([made.id], [made.question], encoded.vector[None])
         self._outcomes.append((made.id, tuple(r.id for r in replaced)))

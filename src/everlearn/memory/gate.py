@@ -1,16 +1,14 @@
 """The gate: a calibrated probability that two prompts ask the same thing.
 
-First version: logistic regression over four features, fitted by `benchmarks/fit_gate.py` and shipped as plain numbers.
-One cosine threshold cannot tell "the same question in other words" from "a question that looks alike"; the rare words
-that only one of them has, and whether their numbers agree, can to a good part.
+Boosted trees over `evidence.FEATURES`, fitted by `benchmarks/fit_gate.py` and shipped as plain arrays of a few
+kilobytes (`gate.safetensors`). One cosine threshold cannot tell "the same question in other words" from "a question
+that looks alike"; which words are shared, and what is asked with the rest, can to a good part. Each pair is judged by
+itself: a probability does not depend on what else a table holds.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import final
@@ -18,15 +16,13 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from everlearn.memory.contrast import contrasts, numbers_agree, numbers_of
+from everlearn.memory.evidence import evidence
 from everlearn.memory.key import Key, words
+from everlearn.memory.opaque import mostly_opaque, opaque_words_fit
+from everlearn.memory.phrase import Floats, stem
+from everlearn.memory.trees import Trees
 
-FEATURES = ("cosine", "numbers_agree", "only_in_query", "only_in_entry")
-_STEM = 5  # two words of at least this length that begin alike count as one: released ~ release
-_NUMBER = re.compile(r"\d")
-_MOST_HIDDEN = 0.5
-_MOST_OPAQUE = 0.5
-_MOST_ADDED = 0.34  # one word more in a question of three
-_ENDING = 3  # letters by which two forms of one word may differ
 # Bounds of `same_question`, in rarities of words that only one side has.
 _MOST_ADDED_RARITY = 2.2
 _MOST_EXCHANGED_RARITY = 3.4
@@ -35,86 +31,53 @@ _RAREST_EXCHANGED = 0.8
 _GRAMMAR_ONLY = 0.15
 _NEEDED_COSINE = 0.9
 _COSINE_PER_RARITY = 0.06
-_SIGN = re.compile(r"[+#<>=*/%^|~$€£&@]|(?<!\w)-(?=\d)")
-# What is asked for: a person, a time, a place, a reason or a way.
-_ASKED = {
-    word: line.split()[0]
-    for line in (
-        "who whom whose person",
-        "when year date",
-        "where place location",
-        "why",
-        "how",
-    )
-    for word in line.split()
-}
-_DOES = frozenset({"do", "does", "did"})
-# One of these on one side only makes another question.
-_MODIFIERS = frozenset(
-    """
-    no not never without except since until former current first second third last next previous deputy vice acting
-    assistant interim old oldest new newest early earliest late latest most least minimum maximum best worst special off
-    """.split()  # noqa: SIM905
-)
-# So does one word of a line on this side, and another on that one.
-_OPPOSITES = tuple(
-    frozenset(line.split())
-    for line in """
-    mother father parent son daughter brother sister wife husband uncle aunt
-    open opens opening opened close closes closing closed
-    start starts started begin begins end ends ended finish
-    buy sell
-    enable disable
-    increase decrease
-    win won lose lost
-    before after
-    with without
-    on off
-    born died
-    birth death
-    male female
-    men women
-    advantage disadvantage
-    advantages disadvantages
-    morning evening night
-    monday tuesday wednesday thursday friday saturday sunday
-    north south east west
-    phone fax
-    """.strip().splitlines()
-)
-_MANY = 3.0  # summed rarity of about four words
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Logistic regression over `FEATURES`.
+    """Judges pairs of prompts.
 
     Attributes:
-        weights: [F], one for each feature.
-        bias: log-odds where all features are 0.
+        trees: log-odds from evidence.
+        relation: [K], weight of each coordinate in the evidence `left_relation`.
         version: which fit.
     """
 
-    weights: tuple[float, ...]
-    bias: float
+    trees: Trees
+    relation: Floats
     version: str
 
     @classmethod
     def packaged(cls) -> Gate:
         """The gate that comes with everlearn."""
-        data = json.loads(files("everlearn.memory").joinpath("gate.json").read_text("utf-8"))
-        assert tuple(data["features"]) == FEATURES, "gate.json was fitted on other features"
-        return cls(tuple(data["weights"]), data["bias"], data["version"])
+        trees, others, version = Trees.from_bytes(files("everlearn.memory").joinpath("gate.safetensors").read_bytes())
+        return cls(trees, others["relation"], version)
 
     def probability(self, query: Key, entry: Key) -> float:
         """Probability that `query` asks what `entry` was taught for; 1 where the words are the same."""
-        if _equal(query, entry):
-            return 1.0
-        if (query.opaque or entry.opaque) and not _opaque_words_fit(query, entry):
-            return 0.0
-        log_odds = float(np.dot(features(query, entry), self.weights)) + self.bias
-        return 1.0 / (1.0 + float(np.exp(-log_odds)))
+        return float(self.probabilities(query, [entry])[0])
+
+    def probabilities(self, query: Key, entries: Sequence[Key]) -> NDArray[np.float64]:
+        """Probabilities [N] that `query` asks what each of N entries was taught for; 1 where the words are the same."""
+        found = np.zeros(len(entries))
+        weighed: list[int] = []
+        for n, entry in enumerate(entries):
+            if _equal(query, entry):
+                found[n] = 1.0
+            elif (not query.opaque and not entry.opaque) or opaque_words_fit(query, entry):
+                weighed.append(n)
+        weighed = [n for n in weighed if query.phrase.words and entries[n].phrase.words]
+        if weighed:
+            log_odds = self.trees(self.weigh(query, [entries[n] for n in weighed]))
+            found[weighed] = 1.0 / (1.0 + np.exp(-log_odds))
+        return found
+
+    def weigh(self, query: Key, entries: Sequence[Key]) -> Floats:
+        """Evidence [N, F] for each of N entries; all of them have words, and so has the query."""
+        relation = self.relation if len(self.relation) == len(query.vector) else np.zeros_like(query.vector)
+        rows = [evidence(query.phrase, e.phrase, float(query.vector @ e.vector), relation) for e in entries]
+        return np.array(rows, np.float32)
 
     def same_question(self, query: Key, entry: Key) -> bool:
         """Whether another answer to `query` would replace that of `entry`. Symmetric; equal words always do.
@@ -127,9 +90,9 @@ class Gate:
         """
         if _equal(query, entry):
             return True
-        if query.opaque != entry.opaque or max(_opaque_share(query), _opaque_share(entry)) > _MOST_OPAQUE:
+        if query.opaque != entry.opaque or mostly_opaque(query, entry):
             return False
-        if _numbers(query.signature) != _numbers(entry.signature) or _contrast(query, entry):
+        if numbers_of(query.signature) != numbers_of(entry.signature) or contrasts(query, entry):
             return False
         own = (_own(query.signature, entry.signature), _own(entry.signature, query.signature))
         rarest = sorted(max(rarities, default=0.0) for rarities in own)
@@ -144,36 +107,13 @@ class Gate:
 
 def asks_another(query: Key, entry: Key) -> bool:
     """Whether two prompts plainly ask different things: another number, "when" for "who", one negated, opposites."""
-    return _numbers_agree(_numbers(query.signature), _numbers(entry.signature)) == 0.0 or _contrast(query, entry)
+    return numbers_agree(numbers_of(query.signature), numbers_of(entry.signature)) == 0.0 or contrasts(query, entry)
 
 
 def _own(these: Mapping[str, float], other: Mapping[str, float]) -> list[float]:
     """Rarities of `these` words that the other side does not have, not even as another form."""
-    known = set(other) | {_stem(word) for word in other}
-    return [r for word, r in these.items() if word not in known and _stem(word) not in known]
-
-
-def _stem(word: str) -> str:
-    return word[:-1] if len(word) == _STEM - 1 and word.endswith("s") else word[:_STEM]
-
-
-def _contrast(query: Key, entry: Key) -> bool:
-    """Whether one side says what makes another question of it, however near the vectors are."""
-    if sorted(_SIGN.findall(query.words)) != sorted(_SIGN.findall(entry.words)):
-        return True
-    these, other = set(query.signature), set(entry.signature)
-    if (these ^ other) & _MODIFIERS:
-        return True
-    asked = ({_ASKED[w] for w in these & _ASKED.keys()}, {_ASKED[w] for w in other & _ASKED.keys()})
-    if all(asked) and asked[0].isdisjoint(asked[1]):
-        return True
-    if "who" in these & other and bool(these & _DOES) != bool(other & _DOES):
-        return True  # who beat Anna, who did Anna beat
-    return any(_opposed(these, other, group) for group in _OPPOSITES)
-
-
-def _opposed(these: set[str], other: set[str], group: frozenset[str]) -> bool:
-    return bool((these - other) & group) and bool((other - these) & group)
+    known = set(other) | {stem(word) for word in other}
+    return [r for word, r in these.items() if word not in known and stem(word) not in known]
 
 
 def _equal(query: Key, entry: Key) -> bool:
@@ -181,68 +121,3 @@ def _equal(query: Key, entry: Key) -> bool:
     if query.words == entry.words:
         return True
     return bool(query.opaque) and query.opaque == entry.opaque and words(query.words) == words(entry.words)
-
-
-def _opaque_words_fit(query: Key, entry: Key) -> bool:
-    """Whether the words that the vectors do not hold leave it possible that two prompts ask the same.
-
-    Between such words similarity means nothing: to the encoder all of Thai is one word, and Russian is its letters. So
-    where each side has one of its own the questions differ. Where most of a prompt is opaque, nearly all its words must
-    be there on the other side, and where most of it cannot be read at all nothing but equal words counts.
-    """
-    if max(query.hidden, entry.hidden) > _MOST_HIDDEN:
-        return False
-    only_in_query = _without_inflections(query.opaque, entry.opaque)
-    only_in_entry = _without_inflections(entry.opaque, query.opaque)
-    if only_in_query and only_in_entry:
-        return False
-    if max(_opaque_share(query), _opaque_share(entry)) <= _MOST_OPAQUE:
-        return True
-    these, other = frozenset(query.signature), frozenset(entry.signature)
-    differ = len(_without_inflections(these, other)) + len(_without_inflections(other, these))
-    return differ <= _MOST_ADDED * max(len(these), len(other))
-
-
-def _opaque_share(key: Key) -> float:
-    return len(key.opaque) / max(len(key.signature), 1)
-
-
-def _without_inflections(these: frozenset[str], other: frozenset[str]) -> list[str]:
-    """Words of `these` that `other` lacks in every form: forms of a word share a long stem."""
-    return [w for w in these - other if not any(_inflected(w, o) for o in other)]
-
-
-def _inflected(word: str, other: str) -> bool:
-    return len(word) >= _STEM and word[:_STEM] == other[:_STEM] and abs(len(word) - len(other)) <= _ENDING
-
-
-def features(query: Key, entry: Key) -> NDArray[np.float64]:
-    """Evidence [F] that two prompts ask the same, in the order of `FEATURES`."""
-    return np.array(
-        [
-            float(query.vector @ entry.vector),
-            _numbers_agree(_numbers(query.signature), _numbers(entry.signature)),
-            _saturated(unmatched(query.signature, entry.signature)),
-            _saturated(unmatched(entry.signature, query.signature)),
-        ]
-    )
-
-
-def unmatched(these: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Summed rarity of `these` words that do not stand among the `other` words; 0 where all do."""
-    stems = {word[:_STEM] for word in other if len(word) >= _STEM}
-    return sum(r for w, r in these.items() if w not in other and not (len(w) >= _STEM and w[:_STEM] in stems))
-
-
-def _saturated(rarity: float) -> float:
-    """0..1: a few words more say something, many more say no more, or a long question would outweigh its meaning."""
-    return math.tanh(rarity / _MANY)
-
-
-def _numbers_agree(these: frozenset[str], other: frozenset[str]) -> float:
-    """1 = the same numbers, 0.5 = one side says more ("fifth" for "5", no year), 0 = each has one of its own."""
-    return 1.0 - 0.5 * bool(these - other) - 0.5 * bool(other - these)
-
-
-def _numbers(signature: Mapping[str, float]) -> frozenset[str]:
-    return frozenset(word for word in signature if _NUMBER.search(word))

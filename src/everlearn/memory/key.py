@@ -13,6 +13,8 @@ from typing import Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from everlearn.memory.phrase import WORDLESS, Encoded, Phrase, phrase, pooled, unit
+from everlearn.models.encoder import Pieces
 from everlearn.text.clean import same_words
 
 _PLAIN_WORD = re.compile(r"[^\W_]+")
@@ -49,8 +51,16 @@ class Encoder(Protocol):
         """Unit embeddings [N, K]."""
         ...
 
+    def read(self, texts: Sequence[str]) -> list[Pieces]:
+        """The same vectors, together with the state of every piece."""
+        ...
+
     def piece_ids(self, word: str) -> list[int]:
         """Word-piece ids; a frequent word is one piece with a low id."""
+        ...
+
+    def plain_vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Pieces [N, K] out of context."""
         ...
 
     @property
@@ -69,6 +79,7 @@ class Key:
         words: the prompt folded by `same_words`: equal for spellings of one question.
         opaque: the words whose meaning the vector does not hold: symbols, other scripts than Latin, unknown pieces.
         hidden: share of the words that the encoder cannot read at all, 0 to 1.
+        phrase: its words one by one, as the gate weighs them; without words where they were not asked for.
     """
 
     vector: NDArray[np.float32]
@@ -76,6 +87,7 @@ class Key:
     words: str
     opaque: frozenset[str] = frozenset()
     hidden: float = 0.0
+    phrase: Phrase = WORDLESS
 
 
 @final
@@ -93,6 +105,7 @@ class KeyMaker:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self.rarity = lru_cache(maxsize=100_000)(self._measure)
+        self._plain = lru_cache(maxsize=20_000)(self._word_alone)
         self._is_hidden = lru_cache(maxsize=100_000)(self._lacks_pieces)
         self.width = encoder.width
         self.digest = encoder.digest
@@ -103,18 +116,34 @@ class KeyMaker:
             return np.zeros((0, self.width), np.float32)
         return self._encoder.encode(list(prompts))
 
-    def key(self, prompt: str) -> Key:
-        """The key of one prompt."""
-        return self.key_of(prompt, self.vectors([prompt])[0])
+    def read(self, prompts: Sequence[str]) -> list[Encoded]:
+        """Embeddings of prompts, together with the states of their words."""
+        if not prompts:
+            return []
+        read = self._encoder.read(list(prompts))
+        return [Encoded(p.vector, pooled(text, p.states, p.offsets)) for text, p in zip(prompts, read, strict=True)]
 
-    def key_of(self, prompt: str, vector: NDArray[np.float32]) -> Key:
-        """The key of a prompt whose embedding [K] is there already."""
+    def key(self, prompt: str) -> Key:
+        """The key of one prompt, with its phrase."""
+        (encoded,) = self.read([prompt])
+        return self.key_of(prompt, encoded.vector, encoded.states)
+
+    def key_of(self, prompt: str, vector: NDArray[np.float32], states: NDArray[np.float32] | None = None) -> Key:
+        """The key of a prompt whose embedding [K] is there already; with its phrase where its word states are too."""
         signature = {word: self.rarity(word) for word in words(prompt)}
+        spoken = WORDLESS if states is None else phrase(prompt, states, self.rarity, self._plain)
         if prompt.isascii():
-            return Key(vector, signature, same_words(prompt))
+            return Key(vector, signature, same_words(prompt), phrase=spoken)
         hidden = {word for word in signature if self._is_hidden(word)}
         opaque = frozenset(hidden | {word for word in signature if _is_foreign(word)})
-        return Key(vector, signature, same_words(prompt), opaque, len(hidden) / max(len(signature), 1))
+        return Key(vector, signature, same_words(prompt), opaque, len(hidden) / max(len(signature), 1), spoken)
+
+    def _word_alone(self, word: str) -> NDArray[np.float32]:
+        """A word [K] out of context, unit length; 0 where the encoder has no piece for it."""
+        ids = self._encoder.piece_ids(word)
+        if not ids:
+            return np.zeros(self.width, np.float32)
+        return unit(self._encoder.plain_vectors(ids).mean(0))
 
     def _lacks_pieces(self, word: str) -> bool:
         """Whether the encoder has no piece for some of a word, and so none of it reaches the vector."""

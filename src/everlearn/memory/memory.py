@@ -18,9 +18,11 @@ from everlearn.memory.correction import Correction
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
 from everlearn.memory.key import KeyMaker
+from everlearn.memory.phrase import Encoded
 from everlearn.memory.recall import Decided, Recall, decide, readings
 from everlearn.memory.table import Candidate, LookupTable
 from everlearn.memory.values import Corrections
+from everlearn.memory.word_states import WordStates
 from everlearn.records import Lesson, TableInfo, TableSettings
 from everlearn.store.port import DerivedStore, LessonQuery, LessonStore
 
@@ -55,13 +57,14 @@ class Memory:
         self._home: dict[str, str] = {}  # lesson id -> table
         self._contextual: set[str] = set()  # lessons that answer only together with a context
         self._seq = -1
+        self._words = WordStates(keys, derived)
         self._vector_kind = f"key/{keys.digest[:16]}"
 
-    def refresh(self, ready: Mapping[str, NDArray[np.float32]] | None = None) -> int:
+    def refresh(self, ready: Mapping[str, Encoded] | None = None) -> int:
         """Take over what changed in the store.
 
         Args:
-            ready: lesson id -> key vector [K], where the caller has it already.
+            ready: lesson id -> its prompt as encoded, where the caller has it already.
 
         Returns:
             The number of the change up to which the tables are now true.
@@ -167,15 +170,15 @@ class Memory:
         texts = [readings(query, earlier, self.keys.rarity) for query, earlier in queries]
         behind = [[f"{query}\n{earlier[-1]}"] if self._contextual and earlier else [] for query, earlier in queries]
         flat = [text for several, more in zip(texts, behind, strict=True) for text in (*several, *more)]
-        found = iter([self._candidates(asked, text, v) for text, v in zip(flat, self.keys.vectors(flat), strict=True)])
+        found = iter([self._candidates(asked, text, e) for text, e in zip(flat, self.keys.read(flat), strict=True)])
         decided = []
         for several, more in zip(texts, behind, strict=True):
             alone = [c for _ in several for c in next(found)]
             decided.append(decide([*alone, *(c for _ in more for c in next(found) if c.lesson_id in self._contextual)]))
         return tuple(names), decided
 
-    def _candidates(self, asked: Sequence[LookupTable], text: str, vector: NDArray[np.float32]) -> list[Candidate]:
-        key = self.keys.key_of(text, vector)
+    def _candidates(self, asked: Sequence[LookupTable], text: str, encoded: Encoded) -> list[Candidate]:
+        key = self.keys.key_of(text, encoded.vector, encoded.states)
         return [c for table in asked for c in table.candidates(key)]
 
     def _load(self, seq: int) -> None:
@@ -193,7 +196,7 @@ class Memory:
             _log.info("derived data of %d forgotten lessons is removed", len(gone))
             self.derived.delete(gone)
 
-    def _catch_up(self, ready: Mapping[str, NDArray[np.float32]]) -> None:
+    def _catch_up(self, ready: Mapping[str, Encoded]) -> None:
         changes = self.store.changes(self._seq)
         if any(c.kind == "table" for c in changes):
             self._read_tables()
@@ -203,6 +206,7 @@ class Memory:
         gone = [i for i in touched if i not in now]
         if gone:
             self.corrections.drop(gone)
+            self._words.drop(gone)
             self.derived.delete(gone)  # another process may have put something back after it was forgotten
         self._add([le for le in now.values() if le.status == "active" and le.id not in self._home], ready)
         self._seq = max((c.seq for c in changes), default=self._seq)
@@ -213,7 +217,7 @@ class Memory:
             self._remove([i for i, home in self._home.items() if home == name])
             del self._tables[name]
         for name, settings in known.items():
-            table = self._tables.setdefault(name, LookupTable(name, settings, self.keys, self.gate))
+            table = self._tables.setdefault(name, LookupTable(name, settings, self.keys, self.gate, self._words))
             table.settings = settings
 
     def _remove(self, ids: Sequence[str]) -> None:
@@ -221,13 +225,15 @@ class Memory:
         for lesson_id in ids:
             self._tables[self._home.pop(lesson_id)].remove(lesson_id)
 
-    def _add(self, lessons: Sequence[Lesson], ready: Mapping[str, NDArray[np.float32]]) -> None:
+    def _add(self, lessons: Sequence[Lesson], ready: Mapping[str, Encoded]) -> None:
         if not lessons:
             return
-        vectors = {**self._kept_vectors([le.id for le in lessons if le.id not in ready]), **ready}
+        vectors = self._kept_vectors([le.id for le in lessons if le.id not in ready])
+        vectors.update((i, encoded.vector) for i, encoded in ready.items())
         fresh = {le.id: le.question for le in lessons if le.id not in vectors}
         vectors.update(zip(fresh, self.keys.vectors(list(fresh.values())), strict=True))
         unsaved = [le.id for le in lessons if le.id in ready or le.id in fresh]
+        self._words.keep({le.id: ready[le.id] for le in lessons if le.id in ready})
         self.derived.put(self._vector_kind, {i: vectors[i].astype("<f4").tobytes() for i in unsaved})
         for name in dict.fromkeys(le.table for le in lessons):
             mine = [le for le in lessons if le.table == name]

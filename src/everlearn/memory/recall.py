@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ _POINTERS = frozenset(
 _OPENINGS = ("and ", "what about ", "how about ", "or ")
 _FOLLOW_UP_WORDS = 12
 _LOOK_BACK = 6  # messages
+_LEAST_WORDS = 3
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _RARE = 1.0
 
 Decided = tuple[Candidate | None, tuple[Recalled, ...]]  # who speaks, and who was looked at
@@ -46,18 +49,28 @@ def readings(query: str, earlier: Sequence[str], rarity: Callable[[str], float])
     Only the names and rare words of the earlier question are taken over. With all of it the earlier relation would come
     along, and "and when was it founded?" after "who founded X?" would find the founder again.
 
+    Of a message of several sentences the last one is a reading too, since the question mostly stands there.
+
     Args:
         query: what is asked now.
         earlier: the user's messages before, oldest first; the newest that has a subject gives it.
         rarity: of a folded word; names and numbers have about 1 and more.
     """
     if len(words(query)) > _FOLLOW_UP_WORDS:
-        return [query]
+        return [query, *last_sentence(query)]
     if not query.casefold().startswith(_OPENINGS) and _POINTERS.isdisjoint(words(query)):
         return [query]
     subjects = (_subject(text, rarity) for text in reversed(earlier[-_LOOK_BACK:]))
     subject = next((s for s in subjects if s), None)
     return [query, f"{query} {' '.join(subject)}"] if subject else [query]
+
+
+def last_sentence(text: str) -> list[str]:
+    """The last sentence of a text of several, where it says enough to be looked up; else nothing."""
+    sentences = [s for s in _SENTENCE_END.split(text.strip()) if s]
+    if len(sentences) < 2 or len(words(sentences[-1])) < _LEAST_WORDS:
+        return []
+    return [sentences[-1]]
 
 
 def _subject(text: str, rarity: Callable[[str], float]) -> list[str]:
@@ -75,11 +88,11 @@ def decide(candidates: Sequence[Candidate]) -> Decided:
 
     The gate says whether an entry may speak, the cosine which one does: the gate was fitted to tell questions from
     their look-alikes, and between two that both pass it the plain distance is the better judge (docs/log.md). An entry
-    that was found under several readings counts with its nearest; of two equally near ones the newer speaks.
+    that was found under several readings counts with its likeliest; of two equally near ones the newer speaks.
     """
     best: dict[str, Candidate] = {}
     for found in candidates:
-        if found.lesson_id not in best or found.score > best[found.lesson_id].score:
+        if found.lesson_id not in best or found.probability > best[found.lesson_id].probability:
             best[found.lesson_id] = found
     ranked = sorted(best.values(), key=lambda c: (c.score, c.lesson_id), reverse=True)[:CANDIDATES]
     hit = next((c for c in ranked if c.may_speak), None)

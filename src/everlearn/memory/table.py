@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from everlearn.memory.gate import Gate
 from everlearn.memory.index import ExactIndex
 from everlearn.memory.key import Key, KeyMaker
+from everlearn.memory.word_states import WordStates
 from everlearn.records import TableSettings
 from everlearn.text.clean import same_words
 
@@ -54,13 +55,17 @@ class LookupTable:
         settings: threshold, residual, blocks, sparsity.
         keys: makes signatures of entries on demand.
         gate: judges candidates.
+        words: word states of entries; None for a table that is only asked for the `same_question`.
     """
 
-    def __init__(self, name: str, settings: TableSettings, keys: KeyMaker, gate: Gate) -> None:
+    def __init__(
+        self, name: str, settings: TableSettings, keys: KeyMaker, gate: Gate, words: WordStates | None = None
+    ) -> None:
         self.name = name
         self.settings = settings
         self._keys = keys
         self._gate = gate
+        self._words = words
         self._index = ExactIndex(keys.width)
         self._prompts: dict[str, str] = {}
         self._by_words: dict[str, list[str]] = {}
@@ -105,11 +110,12 @@ class LookupTable:
 
     def candidates(self, query: Key, most: int = CANDIDATES) -> list[Candidate]:
         """Entries nearest in meaning that are true now, judged by the gate, nearest first."""
-        found = []
-        for lesson_id, score in self._nearest(query, most):
-            probability = self._gate.probability(query, self._key(lesson_id))
-            found.append(Candidate(lesson_id, self.name, score, probability, self.settings))
-        return found
+        near = self._nearest(query, most)
+        judged = self._gate.probabilities(query, self._keys_of([lesson_id for lesson_id, _ in near]))
+        return [
+            Candidate(lesson_id, self.name, score, float(probability), self.settings)
+            for (lesson_id, score), probability in zip(near, judged, strict=True)
+        ]
 
     def same_question(self, query: Key) -> list[str]:
         """Active entries that ask the same as `query`, and would be superseded by another answer to it."""
@@ -125,6 +131,12 @@ class LookupTable:
         now = datetime.now(UTC)
         near = self._index.search(query.vector, most + len(self._spans))
         return [(i, score) for i, score in near if _holds(self._spans.get(i), now)][:most]
+
+    def _keys_of(self, ids: Sequence[str]) -> list[Key]:
+        """Keys of entries, with their phrases."""
+        assert self._words is not None, "this table was made for conflicts only"
+        states = self._words.of({i: self._prompts[i] for i in ids})
+        return [self._keys.key_of(self._prompts[i], self._index.vector(i), states[i]) for i in ids]
 
     def _key(self, lesson_id: str) -> Key:
         return self._keys.key_of(self._prompts[lesson_id], self._index.vector(lesson_id))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -24,6 +25,21 @@ from everlearn.models.sources import ModelFiles
 
 MAX_TOKENS = 256  # what all-MiniLM-L6-v2 was made for; its authors cut longer texts there, too
 BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """One text as the encoder sees it.
+
+    Attributes:
+        vector: [K] float32, unit length: the whole text.
+        states: [T, K] float32: each piece in its context, special tokens included.
+        offsets: [T], where each piece begins and ends in the text; empty for special tokens.
+    """
+
+    vector: NDArray[np.float32]
+    states: NDArray[np.float32]
+    offsets: list[tuple[int, int]]
 
 
 @final
@@ -47,6 +63,7 @@ class SentenceEncoder:
         self.width = int(module.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self._module = module.eval().requires_grad_(False)
         self._pieces = tokenizer
+        self._middle: torch.Tensor | None = None
         self.unknown_id = _unknown_id(tokenizer)
 
     @classmethod
@@ -79,15 +96,34 @@ class SentenceEncoder:
         """
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         ids = [encoding.ids for encoding in self._pieces.encode_batch(list(places))]
-        # Batches hold texts of about the same length, since padding costs as much as text.
-        order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         vectors = np.empty((len(ids), self.width), dtype=np.float32)
-        for start in range(0, len(order), BATCH_SIZE):
-            batch = order[start : start + BATCH_SIZE]
-            vectors[batch] = self._embed([ids[place] for place in batch])
+        done = 0
+        for batch in _batches(ids):
+            vectors[batch] = self._embed([ids[place] for place in batch])[0]
+            done += len(batch)
             if progress:
-                progress(start + len(batch), len(order))
+                progress(done, len(ids))
         return vectors[[places[text] for text in texts]]
+
+    def read(self, texts: Sequence[str]) -> list[Pieces]:
+        """Encodes texts piece by piece, with the same vectors that `encode` gives; for texts by the hundred."""
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        encodings = self._pieces.encode_batch(list(places))
+        ids = [encoding.ids for encoding in encodings]
+        found: dict[int, Pieces] = {}
+        for batch in _batches(ids):
+            vectors, states = self._embed([ids[place] for place in batch])
+            for place, vector, rows in zip(batch, vectors, states, strict=True):
+                found[place] = Pieces(vector, rows[: len(ids[place])], encodings[place].offsets)
+        return [found[places[text]] for text in texts]
+
+    def plain_vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Pieces [N, K] out of context: the encoder's input embeddings, from the middle of the whole vocabulary."""
+        table = self._module.get_input_embeddings().weight  # type: ignore[operator]
+        if self._middle is None:
+            self._middle = table.float().mean(0)
+        rows: NDArray[np.float32] = (table[list(ids)].float() - self._middle).cpu().numpy()
+        return rows
 
     def piece_ids(self, word: str) -> list[int]:
         """Returns the ids of a word's pieces, without special tokens."""
@@ -95,8 +131,8 @@ class SentenceEncoder:
         return ids
 
     @torch.inference_mode()
-    def _embed(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Returns [B, K] float32 for B lists of piece ids."""
+    def _embed(self, batch: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns vectors [B, K] and states [B, T, K], float32, for B lists of at most T piece ids."""
         device = next(self._module.parameters()).device
         lengths = torch.tensor([len(ids) for ids in batch], device=device)
         width = int(lengths.max())
@@ -105,8 +141,14 @@ class SentenceEncoder:
         states = self._module(input_ids=ids, attention_mask=mask).last_hidden_state.float()
         weights = mask[:, :, None].to(states.dtype)
         means = (states * weights).sum(1) / weights.sum(1)
-        rows: NDArray[np.float32] = nn.functional.normalize(means, dim=-1).cpu().numpy()
-        return rows
+        return nn.functional.normalize(means, dim=-1).cpu().numpy(), states.cpu().numpy()
+
+
+def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Places of texts of about the same length, since padding costs as much as text."""
+    order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
+    for start in range(0, len(order), BATCH_SIZE):
+        yield order[start : start + BATCH_SIZE]
 
 
 def _load(files: ModelFiles) -> nn.Module:
