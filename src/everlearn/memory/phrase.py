@@ -84,7 +84,7 @@ def pooled(text: str, states: Floats, offsets: Sequence[tuple[int, int]]) -> Flo
             sums[word] += states[piece]
             counts[word] += 1.0
     last = int(np.flatnonzero(counts).max()) + 1 if counts.any() else 0
-    means: Floats = sums[:last] / np.maximum(counts[:last], np.float32(1.0))
+    means: Floats = (sums[:last] / np.maximum(counts[:last], 1.0)).astype(np.float32)
     return means
 
 
