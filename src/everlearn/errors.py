@@ -5,7 +5,8 @@
     │   ├── LessonError            a lesson that cannot be learned
     │   ├── ConversationError      messages that cannot be answered
     │   ├── SettingsError          an unknown or impossible setting
-    │   └── FileFormatError        a file of lessons or a checkpoint that cannot be read
+    │   ├── FileFormatError        a file of lessons, a checkpoint or a bundle that cannot be read
+    │   └── WrongBaseError         a bundle that was made on another base model or encoder
     ├── NotFoundError              no such thing (also a LookupError)
     │   ├── LessonNotFoundError
     │   ├── TableNotFoundError
@@ -77,6 +78,12 @@ class FileFormatError(InputError):
     """A file of lessons or a checkpoint that cannot be read."""
 
     code = "invalid_file"
+
+
+class WrongBaseError(InputError):
+    """A bundle that was made on another base model or encoder."""
+
+    code = "wrong_base"
 
 
 class NotFoundError(EverlearnError, LookupError):

@@ -14,13 +14,16 @@ DEFAULT_TABLE = "default"
 DEFAULT_TENANT = "local"
 
 LessonKind = Literal["pair", "context_pair", "passage"]
-LessonStatus = Literal["new", "active", "superseded"]
+LessonStatus = Literal["new", "active", "superseded", "quarantined"]
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
 Decision = Literal["spoke", "context", "no_room", "outranked", "below_threshold", "silent"]
 OnConflict = Literal["supersede", "reject"]
 Values = Literal["difference", "learned", "learned-at-prompt"]
 Judgement = Literal["right", "wrong"]
+Quarantine = Literal["on", "off", "warn"]
+Layer = Literal["", "personal", "team", "organisation"]
+ProposalStatus = Literal["pending", "accepted", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,13 @@ class Lesson:
         taught_at: when the lesson was committed; None until taught.
         valid_from: from when on the answer is true; None = always was.
         valid_to: until when the answer is true; None = still is.
-        status: "new" until taught, then "active" or "superseded".
+        status: "new" until taught, then "active" or "superseded"; "quarantined" where it is held back,
+            never recalled.
         superseded_by: id of the lesson that replaced it, or empty.
         kind: which of the three; a pair that has a context becomes a context pair when it is taught.
         context: what the question is about, of a context pair.
         position: where in its document a passage stands, such as "page 3" or "lines 10-24".
+        quarantine: why it is held back, or was before somebody released it; else empty.
     """
 
     prompt: str
@@ -68,6 +73,7 @@ class Lesson:
     kind: LessonKind = "pair"
     context: str = ""
     position: str = ""
+    quarantine: str = ""
 
     @property
     def question(self) -> str:
@@ -93,6 +99,8 @@ class TableSettings:
         context_threshold: calibrated probability from which a lesson enters the prompt as context: a passage from here
             on, a pair between here and `threshold`.
         context_tokens: most tokens that lessons may add to a prompt as context; 0 = none.
+        layer: whose memory it is; on a conflict personal beats team beats organisation. "" = no layer, as organisation.
+        owner: the person or team of a personal or team table; only who asks in that name finds it.
     """
 
     threshold: float = 0.5
@@ -103,6 +111,8 @@ class TableSettings:
     values: Values = "difference"
     context_threshold: float = 0.5
     context_tokens: int = 512
+    layer: Layer = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,7 @@ class TableInfo:
     settings: TableSettings
     active: int
     superseded: int
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,7 @@ class Recalled:
         decision: "spoke", "context" (the model read it with the question), "no_room" (it would have, but the token
             budget was used up), "outranked" (another was nearer), "below_threshold", or "silent" (its table's residual
             is 0).
+        layer: of its table.
     """
 
     lesson_id: str
@@ -167,6 +179,7 @@ class Recalled:
     score: float
     probability: float
     decision: Decision
+    layer: Layer = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,18 +309,51 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """A lesson that somebody wants in a table of a higher layer.
+
+    Attributes:
+        id: of the proposal.
+        lesson_id: which lesson.
+        table: where to.
+        author: who proposes it.
+        reason: why.
+        created_at: when.
+        status: "pending" until somebody decides.
+        decided_by: who did.
+        decided_at: when.
+        decision: what they say to it.
+        promoted_id: the copy in `table`, once it is accepted.
+    """
+
+    id: str
+    lesson_id: str
+    table: str
+    author: str
+    reason: str
+    created_at: datetime
+    status: ProposalStatus = "pending"
+    decided_by: str = ""
+    decided_at: datetime | None = None
+    decision: str = ""
+    promoted_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Taught:
     """Outcome of teaching one lesson.
 
     Attributes:
         lesson: as committed, with id and time.
         superseded: lessons that it replaced, by id.
-        known: True where an equal lesson was active already, and nothing was written.
+        known: True where an equal lesson was there already, and nothing was written.
+        warnings: why it would have been held back, where the policy is to warn only.
     """
 
     lesson: Lesson
     superseded: tuple[str, ...] = ()
     known: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from everlearn.errors import SettingsError
+from everlearn.records import Quarantine
 from everlearn.store.derived import SqliteDerivedStore
 from everlearn.store.port import DerivedStore, LessonStore
 from everlearn.store.sqlite import SqliteLessonStore
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     """auto, cpu, cuda, cuda:N or mps."""
     dtype: str = "auto"
     """auto, float32, bfloat16 or float16."""
+    quarantine: Quarantine = "on"
+    """Lessons that look like poison: on = held back until released, warn = learned, with a warning, off = no check."""
     threads: int = 0
     """CPU threads of the model; 0 = torch's own choice."""
 
@@ -158,7 +161,14 @@ def load_parts(settings: Settings, progress: Progress | None = None) -> Parts:
     )
 
 
-def engine_over(parts: Parts, store: LessonStore, derived: DerivedStore, adapters: Path | None = None) -> Engine:
+def engine_over(
+    parts: Parts,
+    store: LessonStore,
+    derived: DerivedStore,
+    adapters: Path | None = None,
+    *,
+    quarantine: Quarantine = "on",
+) -> Engine:
     """An engine over loaded parts and its own state; several engines may share the parts.
 
     Args:
@@ -166,6 +176,7 @@ def engine_over(parts: Parts, store: LessonStore, derived: DerivedStore, adapter
         store: lessons.
         derived: what is made of them.
         adapters: folder of adapters; only one engine of those that share a base model may have one.
+        quarantine: what learners do with lessons that look like poison.
     """
     from everlearn.engine.engine import Engine
     from everlearn.memory.gate import Gate
@@ -174,7 +185,8 @@ def engine_over(parts: Parts, store: LessonStore, derived: DerivedStore, adapter
 
     corrections = Corrections(parts.model, parts.text, derived)
     memory = Memory(store, derived, parts.keys, Gate.packaged(), corrections)
-    return Engine(parts.model, parts.text, memory, specialists_of(parts, adapters) if adapters else None)
+    specialists = specialists_of(parts, adapters) if adapters else None
+    return Engine(parts.model, parts.text, memory, specialists, quarantine=quarantine)
 
 
 def specialists_of(parts: Parts, folder: Path) -> Specialists:
@@ -210,7 +222,8 @@ def load(
     """
     settings = load_settings(model=name, home=home, state=state, device=device, dtype=dtype)
     parts = load_parts(settings, progress)
-    return engine_over(parts, open_store(settings), open_derived(settings), settings.adapters_folder)
+    stores = open_store(settings), open_derived(settings)
+    return engine_over(parts, *stores, settings.adapters_folder, quarantine=settings.quarantine)
 
 
 def _is_setting(variable: str) -> bool:

@@ -12,6 +12,8 @@ def test_a_table_is_created_changed_listed_and_deleted(cli, teach):
         "values": "difference",
         "context_threshold": 0.5,
         "context_tokens": 512,
+        "layer": "",
+        "owner": "",
     }
     assert created["settings"] == {**usual, "threshold": 0.7}
     changed = cli("tables", "set", "docs", "--blocks", "2,-1", "--sparsity", "0.5", "--json").json["settings"]
@@ -22,7 +24,7 @@ def test_a_table_is_created_changed_listed_and_deleted(cli, teach):
     assert graded["settings"] == changed | {"context_threshold": 0.3, "context_tokens": 64}
     assert cli("tables", "set", "docs", "--blocks", "auto", "--json").json["settings"]["blocks"] == []
     lesson = teach("q", "a", "--table", "docs")
-    assert cli("tables", "list").out.splitlines()[1] == "docs\t1\t0\t0.7\t1\tauto\t0.5\toff\tlearned\t0.3\t64"
+    assert cli("tables", "list").out.splitlines()[1] == "docs\t1\t0\t0.7\t1\tauto\t0.5\toff\tlearned\t0.3\t64\t\t"
 
     deleted = cli("tables", "delete", "docs", "--yes", "--json").json
     assert deleted["forgotten"] == [lesson]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from everlearn.errors import LessonError, LessonNotFoundError, NotFoundError, TableNotFoundError
-from everlearn.records import Lesson, Recalled, Receipt, TableInfo, TableSettings, Turn
+from everlearn.records import Lesson, Proposal, Recalled, Receipt, TableInfo, TableSettings, Turn
 from everlearn.store import ImportProgress, LessonQuery, StaleError
 from everlearn.store.derived import SqliteDerivedStore
 from everlearn.store.in_memory import InMemoryDerivedStore, InMemoryLessonStore
@@ -419,3 +419,57 @@ def test_derived_values_are_replaced_and_deleted_in_every_kind(derived):
     assert derived.get("correction", ["a"]) == {}
     assert derived.delete(["a"]) == 0
     derived.put("vector", {})
+
+
+def test_a_quarantined_lesson_is_released_once_and_replaces(store):
+    store.teach([lesson("old1")], {})
+    store.teach([lesson("held", status="quarantined", quarantine="hub: near all.")], {})
+    assert store.tables()[0].quarantined == 1
+    assert store.lesson("held").quarantine == "hub: near all."
+    with pytest.raises(LessonError, match="not quarantined"):
+        store.release("old1", [])
+    with pytest.raises(LessonNotFoundError):
+        store.release("none", [])
+    with pytest.raises(StaleError):
+        store.release("held", ["old1"], expected_seq=store.seq() - 1)
+    before = store.seq()
+    assert store.release("held", ["old1"], expected_seq=before) == store.seq()
+    assert [(c.kind, c.lesson_id) for c in store.changes(before)] == [("released", "held"), ("superseded", "old1")]
+    assert store.lesson("held").status == "active"
+    assert store.lesson("old1").superseded_by == "held"
+    assert store.forget(["held"]) == ["old1"]
+
+
+def test_a_release_that_cannot_replace_changes_nothing(store):
+    store.teach([lesson("old1", status="superseded", superseded_by="new1"), lesson("new1")], {})
+    store.teach([lesson("held", status="quarantined", quarantine="hub: near all.")], {})
+    with pytest.raises(StaleError):
+        store.release("held", ["old1"])
+    assert store.lesson("held").status == "quarantined"
+
+
+def test_proposals_are_kept_changed_and_go_with_their_lesson(store):
+    store.teach([lesson("own1"), lesson("copy")], {})
+    first = Proposal("p1", "own1", "default", "ann", "why not", NOON)
+    store.put_proposal(first)
+    store.put_proposal(replace(first, id="p2"))
+    assert store.proposals() == [first, replace(first, id="p2")]
+    done = replace(first, status="accepted", decided_by="tom", decided_at=NOON, decision="ok", promoted_id="copy")
+    store.put_proposal(done)
+    assert store.proposals("pending") == [replace(first, id="p2")]
+    assert store.proposal("p1") == done
+    for unknown in ("p", "p9", "%"):
+        with pytest.raises(NotFoundError):
+            store.proposal(unknown)
+    with pytest.raises(LessonNotFoundError):
+        store.put_proposal(replace(first, lesson_id="none"))
+    store.forget(["copy"])
+    assert store.proposals() == [replace(first, id="p2")]
+    store.replace_all([], {"default": TableSettings()})
+    assert store.proposals() == []
+
+
+def test_a_table_keeps_its_layer(store):
+    settings = TableSettings(layer="team", owner="support")
+    store.put_table("team", settings)
+    assert store.table("team") == settings

@@ -27,6 +27,8 @@ def ask(
         str, typer.Argument(help='The question; "-" reads it from standard input.', show_default=False)
     ],
     table: options.Tables = None,
+    user: options.User = "",
+    team: options.Teams = None,
     no_memory: options.NoMemory = False,
     receipt: Annotated[bool, typer.Option("--receipt", "-r", help="Show what the answer rests on.")] = False,
     json: options.Json = False,
@@ -46,7 +48,11 @@ def ask(
     tables = options.asked_tables(table, no_memory=no_memory)
     sampling = options.sampling_of(temperature, top_p, top_k, min_p, repetition_penalty, seed, max_new_tokens, stop)
     prompt = _from_stdin() if question == "-" else question
+    if (user or team) and tables is not None:
+        raise typer.BadParameter("--user and --team choose the tables, so --table and --no-memory cannot be given.")
     with open_engine(choice_of(ctx)) as engine:
+        if user or team:
+            tables = engine.tables_for(user, team or ())
         answer = write_answer(engine.stream(prompt, tables=tables, sampling=sampling), silent=json)
         lessons = lessons_of(answer.receipt, engine.memory.store) if receipt or json else {}
         shown = short_ids(engine.memory.store, lessons)

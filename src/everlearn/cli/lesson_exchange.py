@@ -32,7 +32,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Write lessons to a file, oldest first; `import` teaches them again, text for text.
+    """Write lessons to a file, oldest first; `import` teaches them again, text for text. Those held back are left out.
 
     The file appears complete or not at all.
     """
@@ -42,7 +42,8 @@ def export(
         if table is not None:
             store.table(table)
         query = LessonQuery(table=table, status=None if history else "active", limit=PAGE)
-        total = store.count(query)
+        held = 0 if query.status else store.count(LessonQuery(table=table, status="quarantined"))
+        total = store.count(query) - held
         count = write_lessons(file, _counted(_pages(store, query), total, progress))
     if json:
         show_json({"file": file, "lessons": count})
@@ -68,7 +69,7 @@ def _pages(store: LessonStore, query: LessonQuery) -> Iterator[Lesson]:
     """All lessons that match, a page at a time."""
     offset = 0
     while page := store.lessons(LessonQuery(query.table, query.status, query.text, query.domain, PAGE, offset)):
-        yield from page
+        yield from (lesson for lesson in page if lesson.status != "quarantined")
         offset += len(page)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 from rich.text import Text
 
-from everlearn.cli import forget, lesson_exchange, options
+from everlearn.cli import forget, lesson_exchange, options, quarantine
 from everlearn.cli.lesson_ids import short_ids
 from everlearn.cli.opening import choice_of, open_store
 from everlearn.cli.screen import Rows, document, grid, note, one_line, show, show_json, show_rows, text
@@ -20,7 +20,7 @@ from everlearn.store.port import LessonQuery, LessonStore
 app = typer.Typer(help="List, search, show, forget, export and import lessons.", no_args_is_help=True)
 
 LONGEST_IN_LIST = 160
-STATUSES = ("active", "superseded", "all")
+STATUSES = ("active", "superseded", "quarantined", "all")
 LessonId = Annotated[
     str, typer.Argument(metavar="ID", help="Id of the lesson, or the beginning of it.", show_default=False)
 ]
@@ -96,6 +96,7 @@ def history(ctx: typer.Context, lesson_id: LessonId, json: options.Json = False)
 
 
 app.command("forget")(forget.forget)
+app.add_typer(quarantine.app, name="quarantine")
 app.command("export")(lesson_exchange.export)
 app.command("import")(lesson_exchange.import_)
 

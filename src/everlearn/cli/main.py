@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from everlearn.cli import adapters, ask, bench, bench_forgetting, chat, demo, doctor, lessons, sleep, tables, teach
+from everlearn.cli import (
+    adapters,
+    ask,
+    bench,
+    bench_forgetting,
+    chat,
+    demo,
+    doctor,
+    lessons,
+    promote,
+    sleep,
+    tables,
+    teach,
+)
 from everlearn.cli.errors import quiet_broken_pipe, report, usage_hint, wants_json
 from everlearn.cli.opening import Choice
 from everlearn.errors import EverlearnError
@@ -34,6 +47,7 @@ app.command("teach")(teach.teach)
 app.add_typer(lessons.app, name="lessons")
 app.add_typer(tables.app, name="tables")
 bench.app.command("forgetting")(bench_forgetting.forgetting)
+app.add_typer(promote.app, name="promote")
 app.add_typer(bench.app, name="bench")
 app.command("sleep")(sleep.sleep)
 app.add_typer(adapters.app, name="adapters")

@@ -101,7 +101,7 @@ def learner_in(folder: Path, parts: Parts, settings: Settings) -> Iterator[Learn
     from everlearn.learning.learner import Learner
 
     own = settings.model_copy(update={"home": folder, "state": folder})
-    engine = wiring.engine_over(parts, wiring.open_store(own), wiring.open_derived(own))
+    engine = wiring.engine_over(parts, wiring.open_store(own), wiring.open_derived(own), quarantine=settings.quarantine)
     with closing(engine), closing(Learner(engine, background=False)) as learner:
         yield learner
 

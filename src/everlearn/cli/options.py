@@ -29,6 +29,13 @@ Tables = Annotated[
     list[str] | None,
     typer.Option("--table", "-t", metavar="NAME", help="Ask only this look-up table; may be repeated."),
 ]
+User = Annotated[
+    str, typer.Option("--user", metavar="NAME", help="Ask in this name: personal tables of this owner are asked, too.")
+]
+Teams = Annotated[
+    list[str] | None,
+    typer.Option("--team", metavar="NAME", help="Ask as one of this team: its tables are asked, too; may be repeated."),
+]
 NoMemory = Annotated[bool, typer.Option("--no-memory", help="Ask the bare base model.")]
 LessonTable = Annotated[str | None, typer.Option("--table", "-t", metavar="NAME", help="Look-up table of the lesson.")]
 OnConflictChoice = Annotated[

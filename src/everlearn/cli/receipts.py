@@ -31,9 +31,9 @@ def receipt_view(answer: Answer, lessons: Mapping[str, Lesson], shown: Mapping[s
     receipt = answer.receipt
     if not receipt.recalled:
         return Group(Text(_nothing(receipt), "dim"), cost_line(answer))
-    columns = ("=lesson", "=table", "question", "answer", ">cosine", ">proba-\nbility", "decision")
+    columns = ("=lesson", "=table", "=layer", "question", "answer", ">cosine", ">proba-\nbility", "decision")
     rows = [_row(recalled, lessons.get(recalled.lesson_id), shown) for recalled in receipt.recalled]
-    table = table_of(columns, rows, {"=table": DEFAULT_TABLE})
+    table = table_of(columns, rows, {"=table": DEFAULT_TABLE, "=layer": ""})
     hushed = sorted({recalled.table for recalled in receipt.recalled if recalled.decision == "silent"})
     return Group(table, *(Text(silence(name), "dim") for name in hushed), cost_line(answer))
 
@@ -80,6 +80,7 @@ def _row(recalled: Recalled, lesson: Lesson | None, shown: Mapping[str, str]) ->
     return [
         Text(shown.get(recalled.lesson_id, recalled.lesson_id), "cyan"),
         text(recalled.table),
+        text(recalled.layer),
         text(one_line(lesson.prompt) if lesson else FORGOTTEN),
         text(one_line(lesson.answer) if lesson else FORGOTTEN),
         Text(f"{recalled.score:.3f}"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.text import Text
 
-from everlearn.cli import options
+from everlearn.cli import options, table_exchange
 from everlearn.cli.forget import ask_first, unlearned
 from everlearn.cli.opening import choice_of, open_derived, open_store, settings_of
 from everlearn.cli.screen import document, show, show_json, show_rows, visible
@@ -17,7 +17,7 @@ from everlearn.errors import ConflictError, SettingsError
 from everlearn.records import TableInfo, TableSettings, Values
 from everlearn.store.port import LessonQuery
 
-app = typer.Typer(help="Create, list, change and delete look-up tables.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, change, share, merge and delete look-up tables.", no_args_is_help=True)
 
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the look-up table.", show_default=False)]
@@ -94,6 +94,26 @@ ContextTokens = Annotated[
 ]
 
 
+LayerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layer",
+        metavar="personal|team|organisation",
+        help="Whose memory it is: on a conflict personal beats team beats organisation; '' = no layer.",
+        show_default=False,
+    ),
+]
+Owner = Annotated[
+    str | None,
+    typer.Option(
+        "--owner",
+        metavar="NAME",
+        help="Person or team of a personal or team table; only who asks in that name finds it.",
+        show_default=False,
+    ),
+]
+
+
 @app.command("create")
 def create(
     ctx: typer.Context,
@@ -106,6 +126,8 @@ def create(
     values: ValuesOption = None,
     context_threshold: ContextThreshold = None,
     context_tokens: ContextTokens = None,
+    layer: LayerOption = None,
+    owner: Owner = None,
     json: options.Json = False,
 ) -> None:
     """Create an empty look-up table."""
@@ -123,6 +145,8 @@ def create(
         values=values,
         context_threshold=context_threshold,
         context_tokens=context_tokens,
+        layer=layer,
+        owner=owner,
     )
     settings = replace(TableSettings(), **given)
     with open_store(choice_of(ctx)) as store:
@@ -152,8 +176,9 @@ def list_(ctx: typer.Context, json: options.Json = False) -> None:
         ">context\nfrom",
         ">context\ntokens",
     )
-    columns = ("=table", ">active", ">superseded", *shares)
-    show_rows(columns, (_row(info) for info in infos), {"=output": "on", "=values": "difference"})
+    columns = ("=table", ">active", ">superseded", *shares, "=layer", "=owner")
+    usual = {"=output": "on", "=values": "difference", "=layer": "", "=owner": ""}
+    show_rows(columns, (_row(info) for info in infos), usual)
 
 
 @app.command("set")
@@ -168,6 +193,8 @@ def set_(
     values: ValuesOption = None,
     context_threshold: ContextThreshold = None,
     context_tokens: ContextTokens = None,
+    layer: LayerOption = None,
+    owner: Owner = None,
     json: options.Json = False,
 ) -> None:
     """Change settings of a look-up table; what is not named stays."""
@@ -180,11 +207,13 @@ def set_(
         values=values,
         context_threshold=context_threshold,
         context_tokens=context_tokens,
+        layer=layer,
+        owner=owner,
     )
     if not given:
         raise typer.BadParameter(
             "Wanted: --threshold, --residual, --blocks, --sparsity, --output, --values, "
-            "--context-threshold or --context-tokens."
+            "--context-threshold, --context-tokens, --layer or --owner."
         )
     with open_store(choice_of(ctx)) as store:
         settings = replace(store.table(name), **given)
@@ -208,6 +237,12 @@ def delete(ctx: typer.Context, name: Name, yes: options.Yes = False, json: optio
     else:
         lost = f"  {len(ids):,} lessons and {rows:,} derived rows removed"
         show(Text.assemble(("deleted ", "green"), visible(name), (lost, "dim")))
+
+
+app.command("export")(table_exchange.export)
+app.command("import")(table_exchange.import_)
+app.command("copy")(table_exchange.copy)
+app.command("merge")(table_exchange.merge)
 
 
 def _given(*, blocks: str | None, **others: Any) -> dict[str, Any]:  # noqa: ANN401 -- each option has its own type
@@ -247,6 +282,8 @@ def _row(info: TableInfo) -> tuple[str, ...]:
         _output(settings),
         settings.values,
         *context,
+        settings.layer,
+        settings.owner,
     )
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from everlearn.cli import options
 from everlearn.cli.lesson_ids import short_ids
 from everlearn.cli.opening import Choice, choice_of, open_learner
-from everlearn.cli.screen import one_line, show, show_json, visible
+from everlearn.cli.screen import note, one_line, show, show_json, visible, warn
 from everlearn.cli.teach_file import FileImport, import_file
 from everlearn.errors import ConflictError
 from everlearn.records import DEFAULT_TABLE, Lesson, OnConflict, Taught
@@ -101,6 +101,7 @@ def teach_one(choice: Choice, lesson: Lesson, on_conflict: OnConflict, *, json: 
         show_json(taught_document(taught) | {"ms": ms})
     else:
         show(taught_line(taught, shown, ms))
+        warn_of(taught, shown)
         for old in replaced.values():
             show(Text.assemble(("replaces ", "yellow"), (shown[old.id], "cyan"), f"  {one_line(old.answer)}"))
 
@@ -108,8 +109,19 @@ def teach_one(choice: Choice, lesson: Lesson, on_conflict: OnConflict, *, json: 
 def taught_line(taught: Taught, shown: dict[str, str], ms: float) -> Text:
     """What became of a lesson, on one line."""
     verb = ("known already ", "dim") if taught.known else ("learned ", "green")
+    if taught.lesson.status == "quarantined":
+        verb = ("held back ", "yellow")
     where = f"  in {visible(taught.lesson.table)}, {ms:.0f} ms"
     return Text.assemble(verb, (shown[taught.lesson.id], "cyan"), (where, "dim"))
+
+
+def warn_of(taught: Taught, shown: dict[str, str]) -> None:
+    """Say why a lesson was held back, or would have been."""
+    if taught.lesson.status == "quarantined":
+        warn(taught.lesson.quarantine)
+        note(f"It is not recalled until it is released: everlearn lessons quarantine release {shown[taught.lesson.id]}")
+    for warning in taught.warnings:
+        warn(warning)
 
 
 def taught_document(taught: Taught) -> dict[str, object]:
@@ -121,6 +133,9 @@ def taught_document(taught: Taught) -> dict[str, object]:
         "taught_at": lesson.taught_at,
         "superseded": list(taught.superseded),
         "known": taught.known,
+        "status": lesson.status,
+        "quarantine": lesson.quarantine,
+        "warnings": list(taught.warnings),
     }
 
 

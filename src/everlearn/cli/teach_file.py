@@ -75,6 +75,8 @@ class Outcome:
         taught: lessons that are new.
         known: lessons that were known already.
         superseded: older lessons that were replaced.
+        quarantined: lessons that are held back; they count neither as taught nor as known.
+        warned: lessons that were taught and would have been held back under the policy "on".
         seconds: spent teaching.
     """
 
@@ -82,12 +84,17 @@ class Outcome:
     taught: int = 0
     known: int = 0
     superseded: int = 0
+    quarantined: int = 0
+    warned: int = 0
     seconds: float = 0.0
 
     def count(self, taught: list[Taught]) -> None:
         """Add what became of some lessons."""
-        self.known += sum(each.known for each in taught)
-        self.taught += sum(not each.known for each in taught)
+        learned = [each for each in taught if each.lesson.status != "quarantined"]
+        self.quarantined += len(taught) - len(learned)
+        self.warned += sum(bool(each.warnings) for each in taught)
+        self.known += sum(each.known for each in learned)
+        self.taught += sum(not each.known for each in learned)
         self.superseded += sum(len(each.superseded) for each in taught)
 
 
@@ -233,13 +240,17 @@ def _dry_line(job: FileImport, check: FileCheck) -> Text:
 
 
 def _outcome_line(job: FileImport, outcome: Outcome) -> Text:
-    if not outcome.taught + outcome.known:
+    if not outcome.taught + outcome.known + outcome.quarantined:
         return Text(f"{visible(job.path.name)} is taught already, nothing was done; --again repeats it.")
     parts = [f"{outcome.taught:,} learned"]
     if outcome.known:
         parts.append(f"{outcome.known:,} known already")
     if outcome.superseded:
         parts.append(f"{outcome.superseded:,} older ones replaced")
+    if outcome.quarantined:
+        parts.append(f"{outcome.quarantined:,} held back (everlearn lessons quarantine list)")
+    if outcome.warned:
+        parts.append(f"{outcome.warned:,} look like poison")
     rate = (outcome.taught + outcome.known) / outcome.seconds if outcome.seconds else 0.0
     cost = f"  {outcome.seconds:.1f} s, {rate:,.0f} a second"
     return Text.assemble((f"{visible(job.path.name)}  ", "bold"), ", ".join(parts), (cost, "dim"))

@@ -20,7 +20,7 @@ TIME_FIELDS = ("valid_from", "valid_to")
 KIND_FIELDS = ("kind", "context", "position")
 FIELDS = ("prompt", "answer", "table", "domain", "importance", "source", "author", "tenant", *TIME_FIELDS, *KIND_FIELDS)
 # Written by an export for its reader's sake; the store gives new ones when a file is taught.
-STORE_FIELDS = ("id", "taught_at", "status", "superseded_by")
+STORE_FIELDS = ("id", "taught_at", "status", "superseded_by", "quarantine")
 KNOWN_NAMES = frozenset((*PROMPT_NAMES, *ANSWER_NAMES, *FIELDS, *STORE_FIELDS))
 
 _EMPTY = Lesson(prompt="", answer="")

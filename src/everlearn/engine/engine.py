@@ -18,7 +18,7 @@ from everlearn.errors import ConversationError
 from everlearn.memory.memory import Memory
 from everlearn.memory.recall import Recall
 from everlearn.models.base import BaseModel
-from everlearn.records import Answer, Message, Receipt, Sampling
+from everlearn.records import Answer, Message, Quarantine, Receipt, Sampling
 from everlearn.specialists.specialists import Specialists
 from everlearn.text.chat import ChatText
 
@@ -35,15 +35,23 @@ class Engine:
         text: its tokenizer and chat template.
         memory: its look-up tables.
         specialists: its adapters; None = none.
+        quarantine: what a learner does with lessons that look like poison, as the settings say.
     """
 
     def __init__(
-        self, model: BaseModel, text: ChatText, memory: Memory, specialists: Specialists | None = None
+        self,
+        model: BaseModel,
+        text: ChatText,
+        memory: Memory,
+        specialists: Specialists | None = None,
+        *,
+        quarantine: Quarantine = "on",
     ) -> None:
         self.model = model
         self.text = text
         self.memory = memory
         self.specialists = specialists
+        self.quarantine = quarantine
         self.before_close: list[Callable[[], None]] = []
         self._closed = False
         self._answerer = Answerer(model, text, memory, specialists)
@@ -65,7 +73,8 @@ class Engine:
 
         Args:
             prompt: a question, or messages that end with the user's.
-            tables: look-up tables to ask; None = all; () = the bare base model.
+            tables: look-up tables to ask; None = all that belong to nobody (see `tables_for`); () = the bare base
+                model.
             sampling: how tokens are chosen; greedy by default.
             adapter: "name" or "name@step" to answer with; "" = none; None = the router decides, without tables none.
 
@@ -177,6 +186,13 @@ class Engine:
         tokens = self.text.answer_ids(answer)
         steps = self._trace(prompt, tables, tokens.__getitem__)
         return torch.stack([logits for logits, _ in zip(steps, tokens, strict=False)])
+
+    def tables_for(self, user: str = "", teams: Sequence[str] = ()) -> tuple[str, ...]:
+        """Names of the look-up tables to ask for somebody: their own, their teams', and those that belong to nobody.
+
+        Pass them as `tables`. Without it nobody's personal or team tables are asked.
+        """
+        return self.memory.open_to(user, teams)
 
     def close(self) -> None:
         """Release the files of the memory. Closing twice is fine."""

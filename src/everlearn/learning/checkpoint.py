@@ -78,8 +78,8 @@ def read(path: Path) -> tuple[dict[str, TableSettings], list[Lesson]]:
     if wanted != hashlib.sha256(b"".join(lines[:-1])).hexdigest():
         raise FileFormatError(f"{path} is damaged or cut short: its sha256 does not fit.", hint="Use another copy.")
     tables = _tables(head, path)
-    lessons = [_lesson(_parsed(line, path), path) for line in lines[1:-1]]
-    _check_links(tables, lessons, path)
+    lessons = [lesson_in(_parsed(line, path), path) for line in lines[1:-1]]
+    check_links(tables, lessons, path)
     return tables, lessons
 
 
@@ -118,9 +118,14 @@ def _tables(head: dict[str, Any], path: Path) -> dict[str, TableSettings]:
     return tables
 
 
-def _lesson(row: dict[str, Any], path: Path) -> Lesson:
+def lesson_in(row: dict[str, Any], path: Path) -> Lesson:
+    """The lesson that a row of `path` holds, with all that the store gave it.
+
+    Raises:
+        FileFormatError: a field is missing, or of another kind.
+    """
     try:
-        kept = {name: row[name] for name in STORE_FIELDS}
+        kept = {"quarantine": ""} | {name: row[name] for name in STORE_FIELDS if name in row or name != "quarantine"}
         kept["taught_at"] = _moment(kept["taught_at"])
         return dataclasses.replace(lesson_of(row, table=None), **kept)
     except (KeyError, TypeError, ValueError, OverflowError) as cause:
@@ -136,8 +141,12 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _check_links(tables: Mapping[str, TableSettings], lessons: Sequence[Lesson], path: Path) -> None:
-    """See that all that lessons point to is in the same file."""
+def check_links(tables: Mapping[str, TableSettings], lessons: Sequence[Lesson], path: Path) -> None:
+    """See that all that lessons point to is in the same file.
+
+    Raises:
+        FileFormatError: it is not.
+    """
     ids = {lesson.id for lesson in lessons}
     if len(ids) < len(lessons) or "" in ids:
         raise FileFormatError(f"{path} holds lessons without an id of their own.", hint="Use another copy.")
@@ -147,8 +156,9 @@ def _check_links(tables: Mapping[str, TableSettings], lessons: Sequence[Lesson],
                 f"{path} holds lesson {lesson.id} of table {lesson.table!r}, but not that table.",
                 hint="Use another copy, or save it again.",
             )
-        heir, wanted = lesson.superseded_by, "superseded" if lesson.superseded_by else "active"
-        if lesson.status != wanted or (heir and heir not in ids):
+        heir = lesson.superseded_by
+        wanted = ("superseded",) if heir else ("active", "quarantined")
+        if lesson.status not in wanted or (heir and heir not in ids):
             raise FileFormatError(
                 f"{path} holds lesson {lesson.id}, {lesson.status}, replaced by {heir or 'none'!r}: that does not fit.",
                 hint="Use another copy.",

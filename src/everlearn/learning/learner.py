@@ -6,16 +6,31 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from everlearn.engine.engine import Engine
 from everlearn.errors import SettingsError
 from everlearn.learning import checkpoint
 from everlearn.learning.background import BackgroundCorrections
+from everlearn.learning.bundle import Bundle, Imported, export_table, import_bundle, read_bundle
 from everlearn.learning.feedback import lesson_of
+from everlearn.learning.merge import Merged, MergeRule, merge
+from everlearn.learning.promotion import check_pending, copy_for, decided, propose
+from everlearn.learning.quarantine import Watch, release
 from everlearn.learning.teach import prepared, teach
 from everlearn.memory.correction import chosen_blocks
-from everlearn.records import Feedback, Forgotten, Lesson, OnConflict, Sampling, TableSettings, Taught, Verdict
+from everlearn.records import (
+    Feedback,
+    Forgotten,
+    Lesson,
+    OnConflict,
+    Proposal,
+    Quarantine,
+    Sampling,
+    TableSettings,
+    Taught,
+    Verdict,
+)
 from everlearn.store.port import ImportProgress
 
 if TYPE_CHECKING:
@@ -32,10 +47,13 @@ class Learner:
     Args:
         engine: whose memory is changed.
         background: compute corrections in a thread after teaching; otherwise the first question that needs one does.
+        quarantine: what happens to lessons that look like poison: "on" holds them back, "warn" only says so, "off" does
+            not look; None = as the settings say.
     """
 
-    def __init__(self, engine: Engine, *, background: bool = True) -> None:
+    def __init__(self, engine: Engine, *, background: bool = True, quarantine: Quarantine | None = None) -> None:
         self.engine = engine
+        self._watch = Watch(engine.memory, quarantine or engine.quarantine)
         self._background = BackgroundCorrections(engine.memory) if background else None
         if self._background is not None:
             engine.before_close.append(self._background.close)
@@ -90,6 +108,50 @@ class Learner:
             if progress is not None:
                 progress(done, total)
         return outcomes
+
+    def release(self, lesson_id: str, *, on_conflict: OnConflict = "supersede") -> Taught:
+        """Make a lesson that is held back (status "quarantined") active, after somebody has looked at it.
+
+        Raises:
+            LessonNotFoundError: no lesson has this id.
+            LessonError: it is not quarantined.
+            ConflictError: `on_conflict` is "reject" and it contradicts an active lesson.
+        """
+        released = release(self.engine.memory, lesson_id, on_conflict=on_conflict)
+        if self._background is not None:
+            self._background.add([lesson_id])
+        return released
+
+    def propose(self, lesson_id: str, table: str, *, author: str, reason: str) -> Proposal:
+        """Propose a lesson for a table of a higher layer; see `everlearn.learning.promotion.propose`."""
+        return propose(self.engine.memory, lesson_id, table, author=author, reason=reason)
+
+    def accept(
+        self, proposal_id: str, *, by: str, decision: str = "", on_conflict: OnConflict = "supersede"
+    ) -> Proposal:
+        """Accept a proposal: the lesson is copied into the table, and its source says where it comes from.
+
+        Raises:
+            NotFoundError: no such proposal.
+            LessonError: it was decided on already, or its lesson was replaced meanwhile.
+            ConflictError: `on_conflict` is "reject" and the table answers the question otherwise.
+        """
+        memory = self.engine.memory
+        proposal = memory.store.proposal(proposal_id)
+        taught = self.teach(copy_for(memory, proposal), on_conflict=on_conflict)
+        return decided(memory, proposal, "accepted", by=by, decision=decision, promoted_id=taught.lesson.id)
+
+    def reject(self, proposal_id: str, *, by: str, decision: str = "") -> Proposal:
+        """Reject a proposal; the lesson stays where it is.
+
+        Raises:
+            NotFoundError: no such proposal.
+            LessonError: it was decided on already.
+        """
+        memory = self.engine.memory
+        proposal = memory.store.proposal(proposal_id)
+        check_pending(proposal)
+        return decided(memory, proposal, "rejected", by=by, decision=decision)
 
     def forget(self, ids: str | Iterable[str]) -> Forgotten:
         """Un-learn lessons: rows, vectors, corrections and kept turns that rest on them are removed, not hidden.
@@ -158,6 +220,40 @@ class Learner:
                 progress(done, len(todo))
         return len(todo)
 
+    def export_table(
+        self,
+        name: str,
+        path: str | Path,
+        *,
+        licence: str = "unknown",
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Write a table as a bundle (a folder, or a .zip file), which others can import. Returns its manifest.
+
+        Raises:
+            TableNotFoundError: no such table.
+            ConflictError: something is at `path` already, and `force` is not set.
+        """
+        return export_table(self.engine, name, Path(path), licence=licence, force=force, progress=progress)
+
+    def import_table(self, bundle: str | Path | Bundle, *, table: str | None = None, derive: bool = False) -> Imported:
+        """Make a table of a bundle: a path, or what `read_bundle` gave.
+
+        Raises:
+            FileFormatError: no bundle, damaged or changed; the message names the file.
+            WrongBaseError: made on another base model, and `derive` is not set.
+            ConflictError: a table of this name holds lessons already.
+        """
+        read = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+        return import_bundle(self.engine, read, self._watch, table=table, derive=derive)
+
+    def merge_tables(
+        self, ours: str, theirs: str, into: str, *, on_conflict: MergeRule, progress: Progress | None = None
+    ) -> Merged:
+        """Merge two tables into a new one; see `everlearn.learning.merge.merge`."""
+        return merge(self.engine.memory, ours, theirs, into, on_conflict, progress=progress)
+
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write all tables and lessons, with their history, to one file; atomically."""
         return checkpoint.save(self.engine.memory.store, Path(path), model=self.engine.name)
@@ -222,7 +318,7 @@ class Learner:
         return versions
 
     def _commit(self, lessons: Sequence[Lesson], on_conflict: OnConflict, mark: ImportProgress | None) -> list[Taught]:
-        outcomes = teach(self.engine.memory, lessons, on_conflict=on_conflict, imported=mark)
+        outcomes = teach(self.engine.memory, lessons, on_conflict=on_conflict, imported=mark, watch=self._watch)
         if self._background is not None:
             self._background.add([o.lesson.id for o in outcomes if not o.known])
         return outcomes

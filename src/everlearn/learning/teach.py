@@ -9,6 +9,7 @@ from typing import final, get_args
 
 from everlearn.engine.engine import Engine
 from everlearn.errors import ConflictError, LessonError, SettingsError, StoreBusyError
+from everlearn.learning.quarantine import Watch
 from everlearn.memory.correction import told_ids
 from everlearn.memory.memory import Memory
 from everlearn.memory.phrase import Encoded
@@ -88,11 +89,12 @@ def teach(
     *,
     on_conflict: OnConflict = "supersede",
     imported: ImportProgress | None = None,
+    watch: Watch | None = None,
 ) -> list[Taught]:
     """Commit prepared lessons in one durable transaction, and make them visible.
 
     A lesson whose question is asked by an active entry of the same table, with another answer, supersedes that entry. A
-    lesson that is active already, word for word, is left as it is.
+    lesson that is active already, word for word, is left as it is. What `watch` holds back is kept, but never recalled.
 
     Raises:
         SettingsError: another `on_conflict`.
@@ -105,7 +107,7 @@ def teach(
     for _ in range(_ATTEMPTS):
         with memory.lock:
             seq = memory.refresh()
-            plan = _Plan(memory, on_conflict)
+            plan = _Plan(memory, on_conflict, watch or Watch(memory, "off"))
             for lesson, encoded in zip(lessons, read, strict=True):
                 plan.add(lesson, encoded)
             try:
@@ -124,13 +126,15 @@ def teach(
 class _Plan:
     """What teaching a batch will write. Lessons of the batch see those before them."""
 
-    def __init__(self, memory: Memory, on_conflict: OnConflict) -> None:
+    def __init__(self, memory: Memory, on_conflict: OnConflict, watch: Watch) -> None:
         self._memory = memory
+        self._watch = watch
         self._on_conflict = on_conflict
         self._now = datetime.now(UTC)
         self._new: dict[str, Lesson] = {}
         self._scratch: dict[str, LookupTable] = {}
         self._outcomes: list[tuple[str, tuple[str, ...]] | Lesson] = []
+        self._warnings: dict[str, tuple[str, ...]] = {}
         self.superseded: dict[str, str] = {}  # stored lesson -> new lesson
         self.encoded: dict[str, Encoded] = {}
 
@@ -142,12 +146,16 @@ class _Plan:
         if known is not None and not others:
             self._outcomes.append(known)
             return
+        warnings = self._watch.warnings(lesson, encoded)
+        if warnings and self._watch.holds:
+            self._hold(lesson, warnings)
+            return
         if others and self._on_conflict == "reject":
             raise ConflictError(
                 f"{lesson.prompt!r} is answered by lesson {others[0].id} with {others[0].answer!r} already.",
                 hint="Teach with on_conflict='supersede' to replace it, or forget that lesson first.",
             )
-        self._write(lesson, encoded, [*others, *([known] if known else [])])
+        self._warnings[self._write(lesson, encoded, [*others, *([known] if known else [])])] = warnings
 
     def committed(self) -> list[Lesson]:
         """The new lessons, complete."""
@@ -156,7 +164,10 @@ class _Plan:
     def outcomes(self) -> list[Taught]:
         """One for each lesson that was added."""
         return [
-            Taught(o, known=True) if isinstance(o, Lesson) else Taught(self._new[o[0]], o[1]) for o in self._outcomes
+            Taught(o, known=True)
+            if isinstance(o, Lesson)
+            else Taught(self._new[o[0]], o[1], warnings=self._warnings.get(o[0], ()))
+            for o in self._outcomes
         ]
 
     def _same_question(self, lesson: Lesson, encoded: Encoded) -> list[Lesson]:
@@ -167,8 +178,20 @@ class _Plan:
         fresh = scratch.same_question(key) if scratch is not None else []
         return [found[i] for i in stored if i in found] + [self._new[i] for i in fresh]
 
-    def _write(self, lesson: Lesson, encoded: Encoded, replaced: Sequence[Lesson]) -> None:
-        made = dataclasses.replace(lesson, id=new_id(), taught_at=self._now, status="active", superseded_by="")
+    def _hold(self, lesson: Lesson, warnings: Sequence[str]) -> None:
+        """Keep a lesson where no question finds it."""
+        held = self._watch.held(lesson)
+        if held is not None:
+            self._outcomes.append(held)
+            return
+        made = dataclasses.replace(lesson, id=new_id(), taught_at=self._now, status="quarantined", superseded_by="")
+        self._new[made.id] = dataclasses.replace(made, quarantine=" ".join(warnings))
+        self._outcomes.append((made.id, ()))
+
+    def _write(self, lesson: Lesson, encoded: Encoded, replaced: Sequence[Lesson]) -> str:
+        made = dataclasses.replace(
+            lesson, id=new_id(), taught_at=self._now, status="active", superseded_by="", quarantine=""
+        )
         for old in replaced:
             if old.id in self._new:
                 self._new[old.id] = dataclasses.replace(old, status="superseded", superseded_by=made.id)
@@ -182,3 +205,4 @@ class _Plan:
             self._scratch[made.table] = LookupTable(made.table, table.settings, self._memory.keys, self._memory.gate)
         self._scratch[made.table].add([made.id], [made.question], encoded.vector[None])
         self._outcomes.append((made.id, tuple(r.id for r in replaced)))
+        return made.id

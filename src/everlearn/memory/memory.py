@@ -102,7 +102,7 @@ class Memory:
 
         Args:
             queries: (question, the user's messages before it, oldest first).
-            tables: names to ask; None = all; () = none.
+            tables: names to ask; None = all that belong to nobody; () = none.
         """
         with self.lock:
             begun = time.perf_counter()
@@ -117,6 +117,14 @@ class Memory:
                 raise StoreBusyError("Lessons vanish while they are looked up.", hint="Ask again.")
             ms = (time.perf_counter() - begun) * 1000 / max(len(queries), 1)
             return [Recall(hit, lessons.get(hit.lesson_id) if hit else None, seen, names, ms) for hit, seen in decided]
+
+    def open_to(self, user: str = "", teams: Sequence[str] = ()) -> tuple[str, ...]:
+        """Names of the tables that somebody may ask: those without an owner, their own, and their teams'."""
+        owners = {("personal", user), *(("team", team) for team in teams)}
+        with self.lock:
+            self.refresh()
+            tables = sorted(self._tables.items())
+            return tuple(n for n, t in tables if not t.settings.owner or (t.settings.layer, t.settings.owner) in owners)
 
     def cursor(self, recall: Recall) -> Cursor | None:
         """A cursor over the answer of the entry that speaks; None where none does."""
@@ -163,7 +171,7 @@ class Memory:
         self, queries: Sequence[tuple[str, Sequence[str]]], tables: Sequence[str] | None
     ) -> tuple[tuple[str, ...], list[Decided]]:
         """Names of the tables that were asked, and for each question who speaks and who was looked at."""
-        names = sorted(self._tables) if tables is None else list(dict.fromkeys(tables))
+        names = list(self.open_to()) if tables is None else list(dict.fromkeys(tables))
         asked = [t for t in (self.table(n) for n in names) if len(t)]
         if not asked:
             return tuple(names), [(None, ()) for _ in queries]
@@ -245,6 +253,14 @@ class Memory:
             )
             self._home.update((le.id, name) for le in mine)
             self._contextual.update(le.id for le in mine if le.context)
+
+    def encoded_of(self, lessons: Sequence[Lesson]) -> dict[str, Encoded]:
+        """What the keys of lessons are made of, by id, as it is kept; what is missing is made."""
+        vectors = self._kept_vectors([le.id for le in lessons])
+        fresh = [le for le in lessons if le.id not in vectors]
+        vectors.update(zip([le.id for le in fresh], self.keys.vectors([le.question for le in fresh]), strict=True))
+        states = self._words.of({le.id: le.question for le in lessons})
+        return {le.id: Encoded(vectors[le.id], states[le.id]) for le in lessons}
 
     def _kept_vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         packed = self.derived.get(self._vector_kind, ids)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from everlearn.memory.key import words
 from everlearn.memory.table import CANDIDATES, Candidate
-from everlearn.records import Decision, Lesson, Recalled
+from everlearn.records import Decision, Layer, Lesson, Recalled
 
 # A follow-up such as "and when was it founded?" means something only together with the question before it.
 _POINTERS = frozenset(
@@ -20,6 +20,8 @@ _LOOK_BACK = 6  # messages
 _LEAST_WORDS = 3
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _RARE = 1.0
+PRECEDENCE: Mapping[Layer, int] = {"personal": 0, "team": 1, "organisation": 2, "": 2}
+_AS_LIKELY = 0.1  # less likely than the nearest by at most this: both answer the question
 
 Decided = tuple[Candidate | None, tuple[Recalled, ...]]  # who speaks, and who was looked at
 
@@ -88,20 +90,34 @@ def decide(candidates: Sequence[Candidate]) -> Decided:
 
     The gate says whether an entry may speak, the cosine which one does: the gate was fitted to tell questions from
     their look-alikes, and between two that both pass it the plain distance is the better judge (docs/log.md). An entry
-    that was found under several readings counts with its likeliest; of two equally near ones the newer speaks.
+    that was found under several readings counts with its likeliest; of two equally near ones the newer speaks. Of those
+    that are about as likely as the nearest, personal memory speaks before a team's, a team's before the organisation's.
     """
     best: dict[str, Candidate] = {}
     for found in candidates:
         if found.lesson_id not in best or found.probability > best[found.lesson_id].probability:
             best[found.lesson_id] = found
     ranked = sorted(best.values(), key=lambda c: (c.score, c.lesson_id), reverse=True)[:CANDIDATES]
-    hit = next((c for c in ranked if c.may_speak), None)
+    hit = _speaker([c for c in ranked if c.may_speak])
     return hit, tuple(_recalled(c, hit) for c in ranked)
+
+
+def _speaker(ranked: Sequence[Candidate]) -> Candidate | None:
+    """Of candidates that may speak, nearest first, the one that does."""
+    if not ranked:
+        return None
+    rivals = [c for c in ranked if c.probability >= ranked[0].probability - _AS_LIKELY]
+    return min(rivals, key=lambda c: PRECEDENCE[c.settings.layer])
 
 
 def _recalled(candidate: Candidate, hit: Candidate | None) -> Recalled:
     return Recalled(
-        candidate.lesson_id, candidate.table, candidate.score, candidate.probability, _decision(candidate, hit)
+        candidate.lesson_id,
+        candidate.table,
+        candidate.score,
+        candidate.probability,
+        _decision(candidate, hit),
+        candidate.settings.layer,
     )
 
 

@@ -117,6 +117,10 @@ class LookupTable:
             for (lesson_id, score), probability in zip(near, judged, strict=True)
         ]
 
+    def near(self, vector: NDArray[np.float32], most: int = CANDIDATES) -> list[tuple[str, float]]:
+        """Entries nearest to a vector [K] with their cosines, not judged, whether they are true now or not."""
+        return self._index.search(vector, most)
+
     def same_question(self, query: Key) -> list[str]:
         """Active entries that ask the same as `query`, and would be superseded by another answer to it."""
         equal = self._by_words.get(query.words, [])

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
-from everlearn.records import DEFAULT_TABLE, Lesson, LessonStatus, TableInfo, TableSettings, Turn
+from everlearn.records import (
+    DEFAULT_TABLE,
+    Lesson,
+    LessonStatus,
+    Proposal,
+    ProposalStatus,
+    TableInfo,
+    TableSettings,
+    Turn,
+)
 from everlearn.store import rules
 from everlearn.store.in_memory_derived import InMemoryDerivedStore
 from everlearn.store.port import EACH_ITS_OWN, EVERYTHING, Change, ImportProgress, LessonQuery, StaleError
@@ -26,6 +35,7 @@ class InMemoryLessonStore:
         self._turns: dict[str, Turn] = {}
         self._imports: dict[tuple[str, str], int] = {}
         self._changes: list[Change] = []
+        self._proposals: dict[str, Proposal] = {}
 
     def close(self) -> None:
         """Nothing to release."""
@@ -70,6 +80,24 @@ class InMemoryLessonStore:
                 self._record("superseded", self._lessons[old])
             if progress is not None:
                 self._imports[progress.digest, progress.table] = progress.lines
+            return self.seq()
+
+    def release(self, lesson_id: str, superseded: Iterable[str], *, expected_seq: int | None = None) -> int:
+        """Make a quarantined lesson active; see the port."""
+        with self._lock:
+            if expected_seq is not None and self.seq() != expected_seq:
+                raise StaleError(f"the store moved on from change {expected_seq}")
+            held, replaced = self.lesson(lesson_id), [self.lesson(old) for old in superseded]
+            if held.status != "quarantined":
+                raise rules.not_quarantined(held)
+            for old in replaced:
+                if old.status != "active":
+                    raise StaleError(f"lesson {old.id} is superseded already")
+            self._lessons[lesson_id] = replace(held, status="active")
+            self._record("released", held)
+            for old in replaced:
+                self._lessons[old.id] = replace(old, status="superseded", superseded_by=lesson_id)
+                self._record("superseded", old)
             return self.seq()
 
     def forget(self, ids: Iterable[str]) -> list[str]:
@@ -139,7 +167,7 @@ class InMemoryLessonStore:
         """All tables by name."""
         with self._lock:
             return [
-                TableInfo(name, settings, self._held(name, "active"), self._held(name, "superseded"))
+                TableInfo(name, settings, *(self._held(name, s) for s in ("active", "superseded", "quarantined")))
                 for name, settings in sorted(self._tables.items())
             ]
 
@@ -170,6 +198,30 @@ class InMemoryLessonStore:
             self._imports = {key: lines for key, lines in self._imports.items() if key[1] != name}
             self._record_table(name)
             return ids
+
+    def put_proposal(self, proposal: Proposal) -> None:
+        """Keep a proposal, or what became of one that is kept; durably. It goes when its lesson is forgotten.
+
+        Raises:
+            LessonNotFoundError: its lesson is not there.
+        """
+        self.lesson(proposal.lesson_id)
+        self._proposals[proposal.id] = proposal
+
+    def proposal(self, proposal_id: str) -> Proposal:
+        """One proposal, by its id or the beginning of it.
+
+        Raises:
+            NotFoundError: none has this id, or several begin with it.
+        """
+        found = [p for p in self._proposals.values() if p.id.startswith(proposal_id)]
+        if len(found) != 1:
+            raise rules.proposal_not_found(proposal_id)
+        return found[0]
+
+    def proposals(self, status: ProposalStatus | None = None) -> list[Proposal]:
+        """All proposals, or those of one status, oldest first."""
+        return [p for p in self._proposals.values() if status in (None, p.status)]
 
     def add_turn(self, turn: Turn) -> None:
         """Keep a turn; left out where a lesson that it rests on was forgotten meanwhile."""
@@ -221,6 +273,7 @@ class InMemoryLessonStore:
             for name in sorted({*self._tables, *tables}):
                 self._record_table(name)
             self._lessons, self._turns, self._imports, self._tables = {}, {}, {}, dict(tables)
+            self._proposals = {}
             self._add(lessons)
 
     def stored_bytes(self) -> int:
@@ -250,6 +303,9 @@ class InMemoryLessonStore:
                 self._record("superseded", lesson)
 
     def _remove(self, lesson_id: str) -> None:
+        gone = [p.id for p in self._proposals.values() if lesson_id in (p.lesson_id, p.promoted_id)]
+        for proposal_id in gone:
+            del self._proposals[proposal_id]
         heir = self._lessons.pop(lesson_id).superseded_by
         status: LessonStatus = "superseded" if heir else "active"
         for other in list(self._lessons.values()):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Connection, bindparam, delete, select, update
 
 from everlearn.records import Lesson
-from everlearn.store import log, tables, turns
+from everlearn.store import log, proposals, schema, tables, turns
 from everlearn.store.database import batches
 from everlearn.store.port import StaleError
 from everlearn.store.rows import lesson_row
-from everlearn.store.rules import lesson_not_found
+from everlearn.store.rules import lesson_not_found, not_quarantined
 from everlearn.store.schema import lessons
 
 
@@ -60,6 +60,18 @@ def supersede(connection: Connection, replaced: Mapping[str, str]) -> None:
     log.record(connection, "superseded", [(old, links[old].table) for old in replaced])
 
 
+def release(connection: Connection, lesson: Lesson) -> None:
+    """Make a quarantined lesson active.
+
+    Raises:
+        LessonError: it is not quarantined.
+    """
+    if lesson.status != "quarantined":
+        raise not_quarantined(lesson)
+    connection.execute(update(lessons).where(lessons.c.id == lesson.id).values(status="active"))
+    log.record(connection, "released", [(lesson.id, lesson.table)])
+
+
 def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
     """Delete lessons, turns that rest on them and records of their imports; close the gaps they leave in chains.
 
@@ -78,6 +90,7 @@ def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
         if lesson_id not in gone:
             raise lesson_not_found(lesson_id)
     turns.remove_resting_on(connection, ids)
+    proposals.remove(connection, ids)
     tables.drop_imports(connection, sorted({link.table for link in gone.values()}))
     orphans = _superseded_by(connection, gone)
     heirs = {orphan.id: _successor(orphan.superseded_by, gone) for orphan in orphans}
@@ -93,6 +106,7 @@ def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
 def remove_all(connection: Connection) -> None:
     """Delete every lesson and every turn, and record each lesson as forgotten."""
     turns.remove_all(connection)
+    connection.execute(delete(schema.proposals))
     there = connection.execute(select(lessons.c.id, lessons.c.table_name).order_by(lessons.c.n)).all()
     connection.execute(delete(lessons))
     log.record(connection, "forgotten", [(row.id, row.table_name) for row in there])

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from everlearn.records import Lesson, LessonKind, LessonStatus, TableInfo, TableSettings, Turn
+from everlearn.records import Lesson, LessonKind, LessonStatus, Proposal, ProposalStatus, TableInfo, TableSettings, Turn
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One thing that happened to a lesson or a table; `seq` rises by commit order over all processes.
 
-    `kind` is "taught", "superseded", "restored", "forgotten" (lesson_id set) or "table" (settings changed, or the table
-    was created or deleted; lesson_id empty).
+    `kind` is "taught", "superseded", "restored", "released", "forgotten" (lesson_id set) or "table" (settings changed,
+    or the table was created or deleted; lesson_id empty).
     """
 
     seq: int
@@ -104,6 +104,16 @@ class LessonStore(Protocol):
         """
         ...
 
+    def release(self, lesson_id: str, superseded: Iterable[str], *, expected_seq: int | None = None) -> int:
+        """Make a quarantined lesson active; it replaces the active lessons `superseded`. Returns the newest change.
+
+        Raises:
+            LessonNotFoundError: no lesson has one of these ids.
+            LessonError: the lesson is not quarantined.
+            StaleError: as for `teach`.
+        """
+        ...
+
     def forget(self, ids: Iterable[str]) -> list[str]:
         """Remove lessons from disk, not merely hide them, together with the turns that rest on them.
 
@@ -182,6 +192,26 @@ class LessonStore(Protocol):
         Raises:
             TableNotFoundError: no such table.
         """
+        ...
+
+    def put_proposal(self, proposal: Proposal) -> None:
+        """Keep a proposal, or what became of one that is kept; durably. It goes when its lesson is forgotten.
+
+        Raises:
+            LessonNotFoundError: its lesson is not there.
+        """
+        ...
+
+    def proposal(self, proposal_id: str) -> Proposal:
+        """One proposal, by its id or the beginning of it.
+
+        Raises:
+            NotFoundError: none has this id, or several begin with it.
+        """
+        ...
+
+    def proposals(self, status: ProposalStatus | None = None) -> list[Proposal]:
+        """All proposals, or those of one status, oldest first."""
         ...
 
     def add_turn(self, turn: Turn) -> None:

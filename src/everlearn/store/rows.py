@@ -45,6 +45,7 @@ def lesson_row(lesson: Lesson) -> dict[str, Any]:
         "kind": lesson.kind,
         "context": lesson.context,
         "position": lesson.position,
+        "quarantine": lesson.quarantine,
     }
 
 
@@ -68,6 +69,7 @@ def lesson_of(row: Row[Any]) -> Lesson:
         kind=row.kind,
         context=row.context,
         position=row.position,
+        quarantine=row.quarantine,
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import get_args
 
 from everlearn.errors import LessonError, LessonNotFoundError, NotFoundError, SettingsError, TableNotFoundError
-from everlearn.records import Lesson, LessonKind, TableSettings, Turn, Values
+from everlearn.records import Layer, Lesson, LessonKind, TableSettings, Turn, Values
 
 SHORTEST_PREFIX = 4
 LONGEST_TABLE_NAME = 200
@@ -62,6 +62,7 @@ def check_tables(tables: Mapping[str, TableSettings]) -> None:
         for share, usual in _SHARES.items():
             _check_share(share, getattr(settings, share), usual)
         _check_blocks(settings.blocks)
+        _check_layer(settings)
         _check_values(settings)
         _check_tokens(settings.context_tokens)
 
@@ -121,18 +122,43 @@ def _check_values(settings: TableSettings) -> None:
         )
 
 
+def _check_layer(settings: TableSettings) -> None:
+    if settings.layer not in get_args(Layer):
+        raise SettingsError(
+            f"layer is {settings.layer!r}.", hint=f"Wanted: {', '.join(filter(None, get_args(Layer)))}, or none."
+        )
+    if settings.layer in ("personal", "team") and not settings.owner:
+        raise SettingsError(f"A {settings.layer} table has no owner.", hint="Name the person or the team.")
+    if settings.owner and settings.layer not in ("personal", "team"):
+        raise SettingsError(
+            f"The owner is {settings.owner!r}, but the table is not personal or a team's.", hint="Give it a layer."
+        )
+
+
 def _check_complete(lesson: Lesson) -> None:
     assert lesson.id, "a lesson without an id"
     assert lesson.taught_at is not None, "a lesson without a time"
     assert lesson.status != "new", "a lesson that nobody decided on"
     assert lesson.kind in get_args(LessonKind), "a lesson of no known kind"
     assert (lesson.status == "superseded") == bool(lesson.superseded_by), "status and superseded_by contradict"
+    assert lesson.quarantine or lesson.status != "quarantined", "a lesson held back without a reason"
     for moment in (lesson.taught_at, lesson.valid_from, lesson.valid_to):
         assert moment is None or moment.tzinfo is not None, "a time without a zone"
 
 
 def _check_unicode(lesson: Lesson) -> None:
-    for name in ("prompt", "answer", "context", "position", "table", "domain", "source", "author", "tenant"):
+    for name in (
+        "prompt",
+        "answer",
+        "context",
+        "position",
+        "table",
+        "domain",
+        "source",
+        "author",
+        "tenant",
+        "quarantine",
+    ):
         try:
             getattr(lesson, name).encode()
         except UnicodeEncodeError as error:
@@ -170,11 +196,23 @@ def lesson_not_found(lesson_id: str) -> LessonNotFoundError:
     return LessonNotFoundError(f"No lesson has the id {lesson_id!r}.", hint="List the lessons to see their ids.")
 
 
+def not_quarantined(lesson: Lesson) -> LessonError:
+    """The error for a lesson to be released that is not held back."""
+    return LessonError(
+        f"Lesson {lesson.id} is {lesson.status}, not quarantined.", hint="List those that are: lessons quarantine list"
+    )
+
+
 def turn_not_found(turn_id: str) -> NotFoundError:
     """The error for an id that no kept turn has."""
     return NotFoundError(
         f"No kept turn has the id {turn_id!r}.", hint="Turns that rest on a forgotten lesson are removed with it."
     )
+
+
+def proposal_not_found(proposal_id: str) -> NotFoundError:
+    """The error for an id that no proposal has, or several begin with."""
+    return NotFoundError(f"No one proposal has the id {proposal_id!r}.", hint="List them with: everlearn promote list")
 
 
 def table_not_found(name: str, known: Iterable[str]) -> TableNotFoundError:

@@ -18,6 +18,8 @@ lookup_tables = Table(
     Column("values", Text, nullable=False),
     Column("context_threshold", Float, nullable=False, server_default="0.5"),
     Column("context_tokens", Integer, nullable=False, server_default="512"),
+    Column("layer", Text, nullable=False, server_default=""),
+    Column("owner", Text, nullable=False, server_default=""),
 )
 
 # n is the order of teaching. Times are microseconds since 1970 in UTC: exact, and compared as numbers.
@@ -42,6 +44,7 @@ lessons = Table(
     Column("kind", Text, nullable=False, server_default="pair"),
     Column("context", Text, nullable=False, server_default=""),
     Column("position", Text, nullable=False, server_default=""),
+    Column("quarantine", Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 Index("lessons_table_status", lessons.c.table_name, lessons.c.status)
@@ -91,3 +94,23 @@ imports = Table(
 
 # Work that was put off, to be done by whoever writes or closes next ("scrub": deleted bytes are still in the files).
 upkeep = Table("upkeep", metadata, Column("task", Text, primary_key=True))
+
+# Lessons that somebody wants in a table of a higher layer. They go with their lesson.
+proposals = Table(
+    "proposals",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("lesson_id", Text, ForeignKey("lessons.id"), nullable=False),
+    Column("table_name", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_at", Integer),
+    Column("decision", Text, nullable=False),
+    Column("promoted_id", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("proposals_lesson", proposals.c.lesson_id)

@@ -11,9 +11,10 @@ from typing import final
 from sqlalchemy import Connection, select
 
 from everlearn.errors import StoreError
-from everlearn.records import Lesson, TableInfo, TableSettings, Turn
+from everlearn.records import Lesson, Proposal, ProposalStatus, TableInfo, TableSettings, Turn
 from everlearn.store import find, log
 from everlearn.store import lessons as lesson_rows
+from everlearn.store import proposals as proposal_rows
 from everlearn.store import tables as table_rows
 from everlearn.store import turns as turn_rows
 from everlearn.store.database import Database, FileSettings
@@ -98,6 +99,21 @@ class SqliteLessonStore:
                 table_rows.record_import(connection, progress)
             return log.newest(connection)
 
+    def release(self, lesson_id: str, superseded: Iterable[str], *, expected_seq: int | None = None) -> int:
+        """Make a quarantined lesson active; see the port.
+
+        Raises:
+            LessonNotFoundError: no lesson has one of these ids.
+            LessonError: the lesson is not quarantined.
+            StaleError: another writer moved on since `expected_seq`.
+        """
+        with self._writing() as connection:
+            if expected_seq is not None and log.newest(connection) != expected_seq:
+                raise StaleError(f"the store moved on from change {expected_seq}")
+            lesson_rows.release(connection, find.one(connection, lesson_id))
+            lesson_rows.supersede(connection, dict.fromkeys(superseded, lesson_id))
+            return log.newest(connection)
+
     def forget(self, ids: Iterable[str]) -> list[str]:
         """Remove lessons, their turns and records of their imports from disk; returns the ids that became active again.
 
@@ -169,6 +185,30 @@ class SqliteLessonStore:
             lesson_rows.remove(connection, ids)
             table_rows.remove(connection, name)
             return ids
+
+    def put_proposal(self, proposal: Proposal) -> None:
+        """Keep a proposal, or what became of one that is kept; durably. It goes when its lesson is forgotten.
+
+        Raises:
+            LessonNotFoundError: its lesson is not there.
+        """
+        with self._writing() as connection:
+            find.one(connection, proposal.lesson_id)
+            proposal_rows.put(connection, proposal)
+
+    def proposal(self, proposal_id: str) -> Proposal:
+        """One proposal, by its id or the beginning of it.
+
+        Raises:
+            NotFoundError: none has this id, or several begin with it.
+        """
+        with self._database.reading() as connection:
+            return proposal_rows.one(connection, proposal_id)
+
+    def proposals(self, status: ProposalStatus | None = None) -> list[Proposal]:
+        """All proposals, or those of one status, oldest first."""
+        with self._database.reading() as connection:
+            return proposal_rows.listed(connection, status)
 
     def add_turn(self, turn: Turn) -> None:
         """Keep a turn; left out where a lesson that it rests on was forgotten meanwhile."""

@@ -42,7 +42,9 @@ def listed(connection: Connection) -> list[TableInfo]:
     rows = connection.execute(select(lookup_tables).order_by(lookup_tables.c.name))
     return [
         TableInfo(
-            row.name, settings_of(row), counts.get((row.name, "active"), 0), counts.get((row.name, "superseded"), 0)
+            row.name,
+            settings_of(row),
+            *(counts.get((row.name, status), 0) for status in ("active", "superseded", "quarantined")),
         )
         for row in rows
     ]

@@ -1,0 +1,1 @@
+"""Safety: what is found at write time in a lesson that would hijack questions or carry hidden instructions."""

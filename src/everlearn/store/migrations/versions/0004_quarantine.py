@@ -1,0 +1,15 @@
+"""Lessons say why they are held back."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("lessons", sa.Column("quarantine", sa.Text, nullable=False, server_default=""))
