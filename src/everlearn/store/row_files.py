@@ -30,6 +30,7 @@ from everlearn.store.row_folder import (
     locked,
     manifest_of,
     mapped,
+    overwrite,
     publish,
     sweep,
 )
@@ -87,7 +88,14 @@ class RowFiles:
         manifest = manifest_of(self.folder)
         return manifest is not None and manifest["generation"] == rows.generation and manifest["rows"] == len(rows)
 
-    def append(self, rows: Rows, new: Mapping[str, Array], seq: int, still: Callable[[], bool]) -> Rows:
+    def append(
+        self,
+        rows: Rows,
+        new: Mapping[str, Array],
+        seq: int,
+        still: Callable[[], bool],
+        wiped: NDArray[np.int64] | None = None,
+    ) -> Rows:
         """Add rows at the end.
 
         Args:
@@ -95,6 +103,7 @@ class RowFiles:
             new: column -> [M] or [M, width].
             seq: change of the store up to which the folder is true then.
             still: asked while nobody else can write: whether what `new` was made from still holds.
+            wiped: places of rows to overwrite with zeros, since they are replaced or were removed.
 
         Raises:
             MovedError: another process published something, or `still` says no; nothing is written.
@@ -104,6 +113,8 @@ class RowFiles:
             if not self.current(rows) or not still():
                 raise MovedError
             full = self._complete(new)
+            if wiped is not None and len(wiped):
+                overwrite(rows, wiped)
             for column in self._columns:
                 _write(self.folder / f"{rows.generation}.{column.name}", column, full[column.name], "ab")
             manifest = manifest_of(self.folder)

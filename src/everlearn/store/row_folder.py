@@ -108,9 +108,7 @@ def _wipe(folder: Path, ids: Array) -> int:
             return 0
         places = np.flatnonzero(np.isin(rows.columns[ID], ids))
         if len(places):
-            for column in rows.columns.values():
-                column[places] = np.zeros((), column.dtype)
-            flush(rows.columns)
+            overwrite(rows, places)
         return len(places)
 
 
@@ -202,6 +200,13 @@ def _map(file: Path, column: Column, count: int) -> Array:
     if file.stat().st_size < count * column.row_bytes:
         raise ValueError(f"{file.name} is cut off")
     return np.memmap(file, column.dtype, "r+" if os.access(file, os.W_OK) else "r", shape=shape)
+
+
+def overwrite(rows: Rows, places: NDArray[np.int64]) -> None:
+    """Fill rows with zeros, in every file. Under the lock."""
+    for column in rows.columns.values():
+        column[places] = np.zeros((), column.dtype)
+    flush(rows.columns)
 
 
 def flush(columns: Mapping[str, Array]) -> None:

@@ -1,0 +1,86 @@
+"""Codes of vectors by cluster, and the search through them.
+
+A vector is coded as the signs of its difference from its cluster's centre: one bit for each coordinate, with two
+numbers that make the estimate of its cosine unbiased. The best of a search are then to be scored by their vectors.
+
+Source: Gao and Long 2024, RaBitQ, section 3, as faiss computes it. Why not a graph: docs/decisions/0020.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+FORM = f"rabitq/{faiss.__version__}"
+_AT_ONCE = 32_768
+
+
+@final
+class CodedLists:
+    """Codes in memory, one list for each cluster; removing a row is the caller's business (it skips dead ones).
+
+    Args:
+        centres: [C, K] of unit length.
+    """
+
+    def __init__(self, centres: NDArray[np.float32]) -> None:
+        count, width = centres.shape
+        self._coarse = faiss.IndexFlatIP(width)
+        self._coarse.add(np.ascontiguousarray(centres, np.float32))
+        self._index: Any = faiss.IndexIVFRaBitQ(self._coarse, width, count, faiss.METRIC_INNER_PRODUCT)
+        self._index.train(np.ascontiguousarray(centres, np.float32))  # nothing is learned: the centres are given
+        self.code_bytes = int(self._index.code_size)
+        self.clusters = count
+        self.width = width
+
+    @staticmethod
+    def bytes_of(width: int) -> int:
+        """Bytes of one code of a vector [K = width]."""
+        return int(faiss.RaBitQuantizer(width, faiss.METRIC_INNER_PRODUCT).code_size)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes and centres."""
+        codes = int(self._index.ntotal) * (self.code_bytes + 8)
+        return codes + int(self.clusters * self.width * 4)
+
+    def encode(self, vectors: NDArray[np.float32], lists: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Codes [N, 2 * code_bytes] of vectors [N, K] in their two clusters [N, 2]."""
+        codes = np.empty((len(vectors), 2, self.code_bytes), np.uint8)
+        for first in range(0, len(vectors), _AT_ONCE):
+            part = np.array(vectors[first : first + _AT_ONCE], np.float32)
+            for which in range(2):
+                wanted = np.array(lists[first : first + _AT_ONCE, which], np.int64)
+                coded = np.empty((len(part), self.code_bytes), np.uint8)
+                self._index.encode_vectors(
+                    len(part), faiss.swig_ptr(part), faiss.swig_ptr(wanted), faiss.swig_ptr(coded), False
+                )
+                codes[first : first + _AT_ONCE, which] = coded
+        return codes.reshape(len(vectors), -1)
+
+    def add(self, places: NDArray[np.int64], lists: NDArray[np.int32], codes: NDArray[np.uint8]) -> None:
+        """Make rows findable: their places [N], clusters [N, 2] and codes [N, 2 * code_bytes]."""
+        both = codes.reshape(len(codes), 2, self.code_bytes)
+        for which in range(2):
+            order = np.argsort(lists[:, which], kind="stable")
+            cluster, first = np.unique(lists[order, which], return_index=True)
+            rows = np.ascontiguousarray(places[order], np.int64)
+            packed = np.ascontiguousarray(both[order, which])
+            for name, start, end in zip(cluster, first, [*first[1:], len(order)], strict=True):
+                self._index.invlists.add_entries(
+                    int(name),
+                    int(end - start),
+                    faiss.swig_ptr(rows[start:end]),
+                    faiss.swig_ptr(packed[start:end]),
+                )
+            self._index.ntotal += len(order)
+
+    def search(self, vector: NDArray[np.float32], *, probes: int, most: int) -> NDArray[np.int64]:
+        """Places of about `most` rows near a vector [K], each once, from its `probes` nearest clusters."""
+        wanted: Any = faiss.SearchParametersIVF()
+        wanted.nprobe = min(probes, self.clusters)
+        _, places = self._index.search(np.array(vector, np.float32)[None], most, params=wanted)
+        return np.unique(places[places >= 0])

@@ -1,0 +1,247 @@
+"""Entries of a large look-up table, in files: opened in a second, searched by cluster, wiped where they lie.
+
+Only what recall needs lies here: ids, vectors at half precision, a digest of the words, from when to when an entry is
+true. Prompts and answers are read from the store, for the few entries that a question finds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from everlearn.memory.clusters import Steps, assign, how_many, train
+from everlearn.memory.coded import FORM, CodedLists
+from everlearn.store.row_files import RowFiles
+from everlearn.store.row_folder import ID, ID_TYPE, Column, Rows, delete
+
+_FORM = 1  # raise it when the columns below change
+PROBES = 96
+RESCORED = 160  # of a query's nearest codes
+_GROWTH = 4  # clusters are made anew when there are so many times the entries they were made for
+_MOST_DEAD = 0.25  # share of removed rows at which files are rewritten without them
+_AT_ONCE = 65_536
+
+Still = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntries:
+    """Entries to be saved.
+
+    Attributes:
+        ids: [N].
+        vectors: [N, K], unit length.
+        words: [N], digests of their words.
+        spans: [N, 2], microseconds since 1970 from when and until when they are true; `NO_TIME` = without end.
+    """
+
+    ids: Sequence[str]
+    vectors: NDArray[np.float32]
+    words: NDArray[np.uint64]
+    spans: NDArray[np.int64]
+
+
+NO_TIME = int(np.iinfo(np.int64).min)
+
+
+def words_digest(words: str) -> int:
+    """64 bits that are equal for equal words; others share them once in 10^19 pairs."""
+    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little")
+
+
+def open_files(root: Path, kind: str, width: int, table: str) -> RowFiles:
+    """The folder of one table's entries whose vectors [K = width] are of this kind."""
+    columns = (
+        Column("words", "<u8"),
+        Column("spans", "<i8", 2),
+        Column("lists", "<i4", 2),
+        Column("codes", "u1", 2 * CodedLists.bytes_of(width)),
+        Column("vectors", "<f2", width, lazy=True),
+    )
+    return RowFiles(folder_of(root, kind, table), columns, f"{kind}/{FORM}/{_FORM}")
+
+
+def folder_of(root: Path, kind: str, table: str) -> Path:
+    """Where a table's entries lie; any name makes a folder name."""
+    return Path(root) / _digest(kind) / _digest(table)
+
+
+def delete_table(root: Path, table: str) -> None:
+    """Remove the files of a table, whatever encoder made them."""
+    for folder in Path(root).glob(f"*/{_digest(table)}"):
+        delete(folder)
+
+
+def build(files: RowFiles, entries: NewEntries, seq: int, still: Still, progress: Steps | None = None) -> SavedEntries:
+    """Save entries as a table of its own: find clusters, code the vectors, write the files.
+
+    Raises:
+        MovedError: `still` says no; nothing is written.
+        StoreError: the folder cannot be written.
+    """
+    centres = train(entries.vectors, how_many(len(entries.ids)), progress=progress)
+    columns = _columns(entries, CodedLists(centres), centres)
+    return SavedEntries(files, files.replace(columns, {"centres": centres}, seq, still))
+
+
+@final
+class SavedEntries:
+    """The entries of one table as they were saved, less what was removed since.
+
+    Attributes:
+        files: the folder.
+        damaged: ids of entries whose vectors were found damaged; they are not found any more.
+
+    Args:
+        files: the folder.
+        rows: as read from it.
+    """
+
+    def __init__(self, files: RowFiles, rows: Rows) -> None:
+        self.files = files
+        self.damaged: set[str] = set()
+        self._lists = CodedLists(rows.extra["centres"])
+        self._centres = rows.extra["centres"]
+        self._rows = rows
+        self._dead = ~rows.live()
+        self._take_up(0)
+
+    @classmethod
+    def read(cls, files: RowFiles) -> SavedEntries | None:
+        """The entries that were saved last; None where there are none, or they are damaged."""
+        rows = files.read()
+        return None if rows is None else cls(files, rows)
+
+    @property
+    def seq(self) -> int:
+        """Change of the store up to which the files are true."""
+        return self._rows.seq
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held in memory beside the files."""
+        arrays = (self._dead, self._sorted_ids, self._id_order, self._sorted_words, self._words_order)
+        return self._lists.nbytes + sum(a.nbytes for a in arrays)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether the files should be made anew: too many entries for their clusters, or too many removed ones."""
+        many = len(self._dead)
+        return many - len(self) > _MOST_DEAD * many or how_many(len(self)) >= 2 * self._lists.clusters
+
+    def __len__(self) -> int:
+        return int(len(self._dead) - self._dead.sum())
+
+    def __contains__(self, lesson_id: object) -> bool:
+        return isinstance(lesson_id, str) and self._place(lesson_id) is not None
+
+    def remove(self, lesson_id: str) -> None:
+        """Let an entry be found no more. Its bytes go with `wipe`, or when entries are saved the next time."""
+        place = self._place(lesson_id)
+        assert place is not None, "a saved entry is removed twice"
+        self._dead[place] = True
+
+    def vector(self, lesson_id: str) -> NDArray[np.float32]:
+        """The vector [K] of an entry."""
+        place = self._place(lesson_id)
+        assert place is not None, "no such saved entry"
+        row: NDArray[np.float32] = self._rows.columns["vectors"][place].astype(np.float32)
+        return row
+
+    def with_words(self, digest: int) -> list[str]:
+        """Ids of entries with this digest of their words, oldest first."""
+        wanted = np.uint64(digest)
+        first, last = (np.searchsorted(self._sorted_words, wanted, side) for side in ("left", "right"))
+        places = np.sort(self._words_order[first:last])
+        return [self._id(p) for p in places if self._is_there(int(p))]
+
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """From when and until when entries are true, for those that are not always; `NO_TIME` = without end."""
+        limited = np.flatnonzero((self._rows.columns["spans"] != NO_TIME).any(1) & ~self._dead)
+        spans = self._rows.columns["spans"][limited].tolist()
+        return {self._id(int(p)): (begin, end) for p, (begin, end) in zip(limited, spans, strict=True)}
+
+    def search(self, vector: NDArray[np.float32], most: int) -> list[tuple[str, float]]:
+        """About the `most` nearest entries of a unit vector [K], nearest first, with their cosines."""
+        places = self._lists.search(vector, probes=PROBES, most=max(RESCORED, 2 * most))
+        places = places[~self._dead[places]]
+        rows = torch.from_numpy(self._rows.columns["vectors"][places].astype(np.float32))
+        scores = torch.mv(rows, torch.from_numpy(np.array(vector, np.float32))).numpy()
+        best = np.argsort(-scores, kind="stable")[:most]
+        sound = self.files.intact(self._rows, places[best])
+        self.damaged.update(self._id(p) for p in places[best[~sound]])
+        found = [(self._id(places[n]), float(scores[n])) for n in best[sound]]
+        return sorted((pair for pair in found if pair[0]), key=lambda pair: (-pair[1], pair[0]))
+
+    def append(self, entries: NewEntries, seq: int, still: Still) -> None:
+        """Save more entries, and wipe the removed ones.
+
+        Raises:
+            MovedError: another process saved meanwhile, or `still` says no; nothing is written.
+            StoreError: the folder cannot be written.
+        """
+        gone = np.flatnonzero(self._dead & self._rows.live())
+        known = len(self._rows)
+        columns = _columns(entries, self._lists, self._centres)
+        self._rows = self.files.append(self._rows, columns, seq, still, wiped=gone)
+        self._dead = np.concatenate([self._dead, np.zeros(len(entries.ids), np.bool_)])
+        self._take_up(known)
+
+    def entries(self) -> NewEntries:
+        """All that are there: what `build` needs to save them anew."""
+        places = np.flatnonzero(~self._dead & self._rows.live())
+        columns = self._rows.columns
+        ids = [i.decode() for i in columns[ID][places].tolist()]
+        vectors = np.asarray(columns["vectors"])[places]
+        return NewEntries(ids, vectors, columns["words"][places], columns["spans"][places])
+
+    def _take_up(self, first: int) -> None:
+        """Make rows from place `first` on findable."""
+        columns = self._rows.columns
+        places = first + np.flatnonzero(~self._dead[first:])
+        for n in range(0, len(places), _AT_ONCE):
+            some = places[n : n + _AT_ONCE]
+            self._lists.add(some, columns["lists"][some], columns["codes"][some])
+        ids, words = np.array(columns[ID]), np.array(columns["words"])
+        self._id_order, self._words_order = (np.argsort(c, kind="stable").astype(np.uint32) for c in (ids, words))
+        self._sorted_ids, self._sorted_words = ids[self._id_order], words[self._words_order]
+
+    def _place(self, lesson_id: str) -> int | None:
+        wanted = np.array(lesson_id.encode("ascii", "replace"), f"S{max(len(lesson_id), 1)}")
+        first, last = (int(np.searchsorted(self._sorted_ids, wanted, side)) for side in ("left", "right"))
+        return next((int(p) for p in self._id_order[first:last] if self._is_there(int(p))), None)
+
+    def _is_there(self, place: int) -> bool:
+        return not self._dead[place] and bool(self._rows.columns[ID][place])
+
+    def _id(self, place: int) -> str:
+        return bytes(self._rows.columns[ID][place]).decode()
+
+
+def _columns(entries: NewEntries, lists: CodedLists, centres: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+    """Columns of the files; computed over portions, since a million vectors should be in memory once at most."""
+    vectors = np.asarray(entries.vectors, "<f2")
+    clusters, codes = [np.zeros((0, 2), np.int32)], [np.zeros((0, 2 * lists.code_bytes), np.uint8)]
+    for first in range(0, len(vectors), _AT_ONCE):
+        part = vectors[first : first + _AT_ONCE].astype(np.float32)
+        clusters.append(assign(part, centres))
+        codes.append(lists.encode(part, clusters[-1]))
+    return {
+        ID: np.array([i.encode("ascii") for i in entries.ids], ID_TYPE),
+        "words": entries.words,
+        "spans": entries.spans,
+        "lists": np.concatenate(clusters),
+        "codes": np.concatenate(codes),
+        "vectors": vectors,
+    }
+
+
+def _digest(name: str) -> str:
+    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
