@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from ablation_rows import plain_ids
 from everlearn import Sampling, wiring
 from everlearn.engine.decode import forward, prefill
 from everlearn.engine.sampling import Sampler
@@ -31,10 +32,10 @@ SHARES = (0.25, 0.6, 0.7, 0.8, 5 / 6, 0.9, 0.97)
 TEMPERATURES = (0.3, 0.7, 1.0)
 
 
-def fed(parts: wiring.Parts, prompt: str, tokens: tuple[int, ...], cursor: Cursor | None) -> float:
-    """Share of gold tokens that are the arg-max, the gold ones fed."""
+def fed(parts: wiring.Parts, ids: list[int], tokens: tuple[int, ...], cursor: Cursor | None) -> float:
+    """Share of gold tokens that are the arg-max behind a prompt [T], the gold ones fed."""
     model, cache, right = parts.model, parts.model.new_cache(), 0
-    logits = prefill(model, parts.text.prompt_ids([Message("user", prompt)]), cache, cursor)
+    logits = prefill(model, ids, cache, cursor)
     for token in tokens:
         right += int(logits.argmax()) == token
         if cursor is not None:
@@ -80,11 +81,13 @@ def main() -> None:
         }
         tokens = made[blocks[0]].tokens
         asked = r["rephrases"][0]
-        found.setdefault("bare", []).append(fed(parts, asked, tokens, None))
+        found.setdefault("bare", []).append(fed(parts, plain_ids(parts, asked), tokens, None))
         told = f"{r['prompt']}\n{r['target']}\n\n{asked}"
-        found.setdefault("lesson in the prompt", []).append(fed(parts, told, tokens, None))
+        found.setdefault("lesson in the prompt", []).append(fed(parts, plain_ids(parts, told), tokens, None))
         for b in blocks:
-            found.setdefault(f"block {b}", []).append(fed(parts, asked, tokens, Cursor("x", made[b], 1.0)))
+            found.setdefault(f"block {b}", []).append(
+                fed(parts, plain_ids(parts, asked), tokens, Cursor("x", made[b], 1.0))
+            )
         for t in TEMPERATURES:
             for rule in ("log-odds", "above the rival"):
                 hit = sampled(parts, asked, made[blocks[-1]], t, rule, seed=n)

@@ -18,7 +18,7 @@ from everlearn.records import Message, TableSettings
 from everlearn.text.chat import ChatText
 
 STEPS = 30
-RATE = 0.1  # of the correction's own size, so that it fits every model and block
+RATE = 0.3  # of the correction's own size, so that it fits every model and block
 
 
 def learned(

@@ -180,7 +180,10 @@ class BaseModel:
         if "position_ids" in self._arguments:
             arguments["position_ids"] = cache.positions(count, self.device)
         if "logits_to_keep" in self._arguments:
-            arguments["logits_to_keep"] = keep
+            # As places, not as a number: a slice of several tokens is not contiguous, and torch would then copy the
+            # whole output matrix, transposed, for this one product (docs/log.md). The bits are the same.
+            whole = keep == count
+            arguments["logits_to_keep"] = keep if whole else torch.arange(count - keep, count, device=self.device)
         return arguments
 
     def _check(self, ids: Tensor, cache: KeyValueCache) -> None:
