@@ -138,6 +138,8 @@ def variants(parts: Parts, edit: Edit, *, learn: bool) -> dict[str, Variant]:
     if learn:
         half = TableSettings(values="learned", blocks=(usual,), sparsity=0.1)
         made["learned"] = _timed(learned, parts, edit, TableSettings(values="learned", blocks=(usual,)))
+        for residual in RESIDUALS[1:]:
+            made[f"learned, residual {residual:g}"] = Variant(made["learned"].correction, residual)
         made["learned, sparsity 0.1"] = _timed(learned, parts, edit, half)
         for block in (middle, usual):
             once = TableSettings(values="learned-at-prompt", blocks=(block,))
