@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from everlearn.memory.correction import Correction, kept_part
+from everlearn.memory.correction import CERTAINTY, Correction, kept_part
 from everlearn.memory.difference import difference
 from everlearn.memory.hook import raw_outputs, replayed, rewritten
 from everlearn.models.base import BaseModel
@@ -26,8 +27,9 @@ def learned(
 ) -> Correction:
     """Fit a lesson's correction by Adam, from the difference that reading the lesson makes.
 
-    The loss is the cross-entropy of the answer's tokens, the stop token included, with the answer fed. Only the vectors
-    that are added move; a sparse correction moves in the coordinates that it keeps.
+    The loss is the cross-entropy of the answer's tokens, the stop token included, with the answer fed; it ends where each
+    of them has the certainty that the output correction gives. Only the vectors that are added move; a sparse correction
+    moves in the coordinates that it keeps.
 
     Args:
         model: base model with D wide hidden states; its weights stay as they are.
@@ -36,7 +38,7 @@ def learned(
         answer: the taught answer.
         settings: `blocks`, `sparsity` and `values` are used; with "learned-at-prompt" one vector for each block is
             added at the prompt's last token, else one at each answer step.
-        steps: of the optimiser.
+        steps: of the optimiser, at most.
 
     Raises:
         LessonError: the tokenizer cannot spell the answer.
@@ -97,7 +99,10 @@ def _fit(
                 rewritten(model.blocks, tuple(moving), add),
             ):
                 logits = model.traced(reading.fed, reading.prefix.copy(), len(tokens))[0]
+            losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+            if losses.max() <= -math.log(CERTAINTY):
+                break  # what goes beyond would make the answer stubborn, and a graded residual meaningless
             adam.zero_grad()
-            torch.nn.functional.cross_entropy(logits, wanted).backward()  # type: ignore[no-untyped-call]
+            losses.mean().backward()  # type: ignore[no-untyped-call]
         adam.step()
     return {block: (delta.detach() * masks[block]) for block, delta in moving.items()}
