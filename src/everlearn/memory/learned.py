@@ -27,9 +27,9 @@ def learned(
 ) -> Correction:
     """Fit a lesson's correction by Adam, from the difference that reading the lesson makes.
 
-    The loss is the cross-entropy of the answer's tokens, the stop token included, with the answer fed; it ends where each
-    of them has the certainty that the output correction gives. Only the vectors that are added move; a sparse correction
-    moves in the coordinates that it keeps.
+    The loss is the cross-entropy of the answer's tokens, the stop token included, with the answer fed; it ends where
+    each of them has the certainty that the output correction gives. Only the vectors that are added move; a sparse
+    correction moves in the coordinates that it keeps.
 
     Args:
         model: base model with D wide hidden states; its weights stay as they are.
