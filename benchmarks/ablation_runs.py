@@ -45,9 +45,10 @@ WARM_UP = 4
 
 
 def residual(parts: Parts, args: argparse.Namespace, journal: Journal) -> dict[str, Any]:
-    """Answers through the engine at each strength, greedy and sampled: the taught one, or the base's own?"""
-    edits = [edit for path in args.data for edit in sample(path, args)]
-    questions, result = [edit.prompt for edit in edits], {}
+    """Answers through the engine, gate included, at each strength: the taught one, or the base's own?"""
+    edits = [edit for path in args.data for edit in sample(path, args, lambda edit: bool(edit.rephrases))]
+    questions = [edit.prompt for edit in edits] + [edit.rephrases[0] for edit in edits]
+    result = {}
     with _engine(parts) as engine:
         learner = Learner(engine, background=False)
         learner.teach_many([Lesson(e.prompt, e.target) for e in edits])
@@ -58,12 +59,21 @@ def residual(parts: Parts, args: argparse.Namespace, journal: Journal) -> dict[s
             for strength in RESIDUALS:
                 learner.put_table(DEFAULT_TABLE, TableSettings(residual=strength))
                 given = noted(journal, f"residual {strength} at {warmth}", ask)
-                result[f"residual {strength:g}, temperature {warmth:g}"] = {
-                    "taught": mean([exact_match(g, e.target) for g, e in zip(given, edits, strict=True)]),
-                    "begins as taught": mean([_begins(g, e.target) for g, e in zip(given, edits, strict=True)]),
-                    "base": mean([g == b for g, b in zip(given, bare, strict=True)]),
+                name = f"residual {strength:g}, temperature {warmth:g}"
+                result[name] = {
+                    kind: _kinds(given[part], bare[part], edits)
+                    for kind, part in (("taught", slice(len(edits))), ("rephrase", slice(len(edits), None)))
                 }
     return {"edits": len(edits), "residual": result}
+
+
+def _kinds(given: Sequence[str], bare: Sequence[str], edits: Sequence[Edit]) -> dict[str, float | None]:
+    """Shares of the answers that are the taught one, that begin with it, and that the base model gives too."""
+    return {
+        "taught": mean([exact_match(g, e.target) for g, e in zip(given, edits, strict=True)]),
+        "begins as taught": mean([_begins(g, e.target) for g, e in zip(given, edits, strict=True)]),
+        "base": mean([g == b for g, b in zip(given, bare, strict=True)]),
+    }
 
 
 def _texts(
