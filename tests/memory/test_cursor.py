@@ -44,6 +44,15 @@ def test_a_value_of_fewer_steps_adds_nothing_behind_them():
     c.advance(5)
     assert c.corrections() == {}
     assert c.target == 6
+    assert c.corrects
+
+
+def test_a_step_at_which_nothing_is_changed_is_not_counted_as_corrected():
+    c = Cursor("lesson", Correction((5, 6, 7), {1: STEPS[:1]}), 1.0, output=False)
+    assert c.corrects
+    c.advance(5)
+    assert c.target == 6
+    assert not c.corrects
 
 
 def test_residual_scales_and_zero_is_silent():

@@ -80,7 +80,7 @@ class Row:
     def _follow(self, token: int) -> None:
         if self.cursor is None:
             return
-        self.steps_corrected += self.cursor.target is not None
+        self.steps_corrected += self.cursor.corrects
         self.cursor.advance(token)
 
     def _end(self, reason: FinishReason) -> str:

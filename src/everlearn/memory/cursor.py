@@ -47,6 +47,11 @@ class Cursor:
         tokens = self._correction.tokens
         return tokens[self._place] if self.residual > 0.0 and self._place < len(tokens) else None
 
+    @property
+    def corrects(self) -> bool:
+        """Whether anything is changed at this step, in a block or at the output."""
+        return self.target is not None and (self.output or bool(self.corrections()))
+
     def corrections(self) -> Mapping[int, Tensor]:
         """Block -> [D] float32, what to add at this step, already scaled by the residual; empty for nothing."""
         blocks, place = self._correction.blocks, self._place
