@@ -123,7 +123,10 @@ def variants(parts: Parts, edit: Edit, *, learn: bool) -> dict[str, Variant]:
     tokens = tuple(parts.text.answer_ids(edit.target))
     plain = _plain(parts, edit, tokens)
     made = {"output only": Variant(Correction(tokens, {}), packed=_size(Correction(tokens, {}), TableSettings()))}
-    for blocks in ((low,), (middle,), (usual,), (last,), (middle, usual), (usual, last), tuple(range(last + 1))):
+    for block in (low, middle, last):  # alone a block adds its plain difference
+        alone = Correction(tokens, {block: plain[block]})
+        made[f"block {block}"] = Variant(alone, packed=_size(alone, TableSettings()))
+    for blocks in ((usual,), (middle, usual), (usual, last), tuple(range(last + 1))):
         name = "all blocks" if len(blocks) > last else f"block{'s' * (len(blocks) > 1)} {'+'.join(map(str, blocks))}"
         made[name] = _timed(difference, parts, edit, TableSettings(blocks=blocks))
     for blocks in ((middle, usual), tuple(range(last + 1))):
