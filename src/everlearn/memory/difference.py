@@ -17,7 +17,7 @@ def difference(model: BaseModel, text: ChatText, prompt: str, answer: str, setti
 
     At each answer step: hidden state with the lesson in context minus hidden state without it. Where several blocks
     are corrected, each takes what the ones below it left to do; their plain differences would add the same change
-    again and again (docs/decisions/0008).
+    again and again (docs/parameters.md).
 
     Args:
         model: base model with D wide hidden states.
