@@ -10,7 +10,7 @@ import torch
 from conftest import WEIGHTS_HOME
 from everlearn import wiring
 from everlearn.evaluation.facts import FACTS, UNRELATED
-from everlearn.records import Feedback, Lesson, Message, Sampling
+from everlearn.records import Feedback, Lesson, Message, Sampling, TableSettings
 from toys import toy_engine, toy_learner
 
 pytestmark = pytest.mark.model
@@ -34,6 +34,15 @@ def test_an_empty_memory_gives_the_logits_of_transformers_bit_for_bit(real_engin
     with torch.inference_mode():
         bare = model.module(ids, logits_to_keep=1).logits[0, -1].float()
     assert torch.equal(real_engine.logits(UNRELATED[0])[0], bare)
+
+
+def test_learned_values_answer_in_other_words_without_any_help_at_the_output(real_engine):
+    learner = toy_learner(real_engine)
+    learner.put_table("default", TableSettings(values="learned", output=False))
+    learner.teach_many([Lesson(f.prompt, f.answer) for f in FACTS[:3]])
+    answers = real_engine.answer_many([f.question for f in FACTS[:3]], sampling=Sampling(max_new_tokens=48))
+    assert [a.text for a in answers] == [f.answer for f in FACTS[:3]]
+    assert all(a.finish_reason == "stop" for a in answers)
 
 
 def test_forgetting_equals_never_having_been_taught(real_engine, real_parts):
