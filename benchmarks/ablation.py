@@ -26,7 +26,7 @@ from typing import Any
 import ablation_rows as rows
 import ablation_runs as runs
 from ablation_steps import noted, sample
-from everlearn import wiring
+from everlearn import memory, wiring
 from everlearn.evaluation.edits import Edit
 from everlearn.evaluation.journal import Journal
 from everlearn.evaluation.latency import where
@@ -76,6 +76,12 @@ def _summary(found: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     return out
 
 
+def gate_digest() -> str:
+    """Of the data that the gate is packaged with: another gate is another measurement."""
+    files = sorted(p for p in Path(memory.__file__).parent.iterdir() if p.is_file() and p.suffix != ".py")
+    return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()[:16]
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["values", "residual", "threshold", "indirect", "cost"])
@@ -100,13 +106,14 @@ def main() -> None:
     place = where()  # now: the checkout may move on while this runs
     parts = wiring.load_parts(wiring.load_settings(model=args.model))
     given = {n: str(v) for n, v in vars(args).items() if n not in {"state", "restart", "json"}}
-    given |= {"form": str(FORM), "model": parts.model.digest, "dtype": str(parts.model.dtype)}
+    given |= {"form": str(FORM), "model": parts.model.digest, "dtype": str(parts.model.dtype), "gate": gate_digest()}
     mark = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
     work = {"values": values, "residual": runs.residual, "threshold": runs.threshold}
     work |= {"indirect": runs.indirect, "cost": runs.cost}
     with Journal(args.state / f"{args.what}-{mark}.jsonl", restart=args.restart) as journal:
         result = work[args.what](parts, args, journal)
     given["data"] = ", ".join(path.name for path in args.data)
+    given["unrelated"] = args.unrelated.name if args.unrelated else ""
     text = json.dumps({"what": args.what, "settings": given, **result, "where": place}, indent=1)
     print("\n" + text)
     if args.json:
