@@ -41,15 +41,20 @@ def values(parts: wiring.Parts, args: argparse.Namespace, journal: Journal) -> d
     for path in args.data:
         edits = sample(path, args, lambda edit: bool(edit.rephrases))
         found = [
-            noted(journal, f"{path.name} {n + 1} of {len(edits)}", partial(_values_of, parts, edit, n, args))
+            noted(journal, _name(path, edit, n < args.learn), partial(_values_of, parts, edit, n < args.learn, args))
             for n, edit in enumerate(edits)
         ]
         result[path.stem] = {name: _summary(found, name) for name in dict.fromkeys(n for f in found for n in f)}
     return result
 
 
-def _values_of(parts: wiring.Parts, edit: Edit, number: int, args: argparse.Namespace) -> dict[str, Any]:
-    made = rows.variants(parts, edit, learn=number < args.learn)
+def _name(path: Path, edit: Edit, learn: bool) -> str:
+    """The same edit has the same name in a larger sample, which then goes on from a smaller one."""
+    return f"{path.name} line {edit.line}{', learned too' if learn else ''}"
+
+
+def _values_of(parts: wiring.Parts, edit: Edit, learn: bool, args: argparse.Namespace) -> dict[str, Any]:
+    made = rows.variants(parts, edit, learn=learn)
     kinds = rows.asked(parts, edit, rephrases=args.rephrases)
     found = {name: {"bytes": v.packed, "cpu_ms": v.cpu_ms} for name, v in made.items()}
     for kind, prompts in kinds.items():
@@ -107,7 +112,8 @@ def main() -> None:
     parts = wiring.load_parts(wiring.load_settings(model=args.model))
     given = {n: str(v) for n, v in vars(args).items() if n not in {"state", "restart", "json"}}
     given |= {"form": str(FORM), "model": parts.model.digest, "dtype": str(parts.model.dtype), "gate": gate_digest()}
-    mark = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
+    same = {n: v for n, v in given.items() if args.what != "values" or n not in {"sample", "learn", "data"}}
+    mark = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
     work = {"values": values, "residual": runs.residual, "threshold": runs.threshold}
     work |= {"indirect": runs.indirect, "cost": runs.cost}
     with Journal(args.state / f"{args.what}-{mark}.jsonl", restart=args.restart) as journal:
