@@ -13,6 +13,14 @@ class Work:
         self.cancelled += 1
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal():
+    """A shell that starts the tests in the background has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_the_first_ctrl_c_cancels_and_the_second_interrupts():
     work = Work()
     with pytest.raises(KeyboardInterrupt), cancelled_by_ctrl_c(work):
