@@ -121,9 +121,9 @@ def main() -> None:
     given["data"] = ", ".join(path.name for path in args.data)
     given["unrelated"] = args.unrelated.name if args.unrelated else ""
     text = json.dumps({"what": args.what, "settings": given, **result, "where": place}, indent=1)
-    print("\n" + text)
     if args.json:
         args.json.write_text(text + "\n", encoding="utf-8")
+    print("\n" + text)
 
 
 if __name__ == "__main__":
