@@ -145,6 +145,7 @@ def _value_row(label: str, row: Result) -> list[str]:
     low, high = asked["exact_95"]
     made = [f"{row['bytes']:,.0f}" if row["bytes"] else "", f"{row['cpu_ms']:,.0f}" if row["cpu_ms"] else ""]
     shares = [share(taught["exact"]), share(taught["tokens"]), share(asked["exact"]), f"{share(low)}-{share(high)}"]
+    label = "output only (with it off: the bare model)" if label == "output only" else label
     return [label, *made, *shares, share(asked["tokens"]), share(asked["sampled"]), share(asked["exact_raised"])]
 
 

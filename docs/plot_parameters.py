@@ -44,7 +44,8 @@ def _blocks(sets: Mapping[str, Result]) -> Figure:
         places = [place + number * height for place in range(len(names))]
         widths = [found[n]["rephrase"]["tokens"] if n in found else 0 for n in names]
         axes.barh(places, widths, height, label=name, color=COLOURS.get(name))
-    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(names))], names, fontsize=8)
+    labels = ["nothing (the bare model)" if n == "output only" else n for n in names]
+    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(names))], labels, fontsize=8)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="tokens right on a rephrase, output correction off")
     _finish(axes)
