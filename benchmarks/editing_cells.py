@@ -62,10 +62,12 @@ class Cell:
     def __init__(self, editor: Editor, bare: Editor, text: ChatText, options: CellOptions, journal: Journal) -> None:
         self._editor, self._bare, self._text = editor, bare, text
         self._options, self._journal = options, journal
+        self._proofs = VERIFIED
 
     def run(self, draws: Sequence[Draw], progress: Callable[[int, int], None]) -> dict[ProtocolName, Record]:
         """Measure all draws that are not in the journal yet; a result for each protocol."""
         there = {row["draw"] for row in self._journal.of("draw")}
+        self._proofs = max(1, VERIFIED // len(draws))
         for number, draw in enumerate(draws):
             if number not in there:
                 self._journal.append("draw", draw=number, **self._measured(draw))
@@ -91,7 +93,7 @@ class Cell:
             return {}
         questions = made.questions
         alone = [q for q, touched in zip(questions, self._editor.touches(questions), strict=True) if not touched]
-        some = random.Random(self._options.seed).sample(alone, min(VERIFIED, len(alone)))
+        some = random.Random(self._options.seed).sample(alone, min(self._proofs, len(alone)))
         return {"verified": len(some), "bit_equal": verify(some)}
 
 
@@ -134,7 +136,7 @@ class _Round:
             found[kind] = [self._scored(*row) for row in pairs]
             touched[kind] = sum(there)
             if kind == "taught" and self.protocol == "teacher-forced":
-                perplexities = [_perplexity(one) for one in said]
+                perplexities = [_perplexity(one) for one in said if isinstance(one, Forced) and one.losses]
         seconds = time.perf_counter() - start
         return {"scores": found, "touched": touched, "perplexities": perplexities, "seconds": seconds}
 
@@ -181,7 +183,7 @@ def summed(rows: Sequence[Mapping[str, Any]], draws: Sequence[Draw], protocol: P
     for name, place in (("complete", 2), *([("holds", 3)] if protocol == "wild" else [])):
         result[name] = {kind: mean([s[place] for one in asked for s in one["scores"][kind]]) for kind in KINDS[:2]}
     perplexities = [value for one in asked for value in one["perplexities"]]
-    if perplexities:
+    if len(perplexities) == result["questions"]["taught"]:  # of a part alone they would mislead
         result["perplexity"] = {"mean": mean(perplexities), "median": median(perplexities)}
     result["touched"] = {kind: sum(one["touched"][kind] for one in asked) for kind in KINDS}
     result["contradicted"] = sum(len(contradicted(draw.edits) & set(draw.scored)) for draw in draws)
@@ -198,8 +200,7 @@ def holds(answer: str, wanted: str) -> bool:
     return f" {normalised(wanted)} " in f" {normalised(answer)} "
 
 
-def _perplexity(said: Said) -> float:
+def _perplexity(said: Forced) -> float:
     """Of the wanted answer without its stop token."""
-    assert isinstance(said, Forced)
     own = said.losses[:-1] or said.losses
     return math.exp(min(sum(own) / len(own), 50.0))

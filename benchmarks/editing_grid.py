@@ -55,12 +55,12 @@ class Bench:
         """Asks the bare model, and remembers."""
         return Decoder(self.parts.model.module, self.parts.text, self.args.batch_size, self.memo)
 
-    def editor(self, method: str) -> Editor:
-        """A method by its name."""
-        return _makers(self)[method]()
+    def editor(self, method: str, name: str) -> Editor:
+        """A method by its name, for a set."""
+        return _makers(self, name)[method]()
 
 
-def _makers(bench: Bench) -> dict[str, Callable[[], Editor]]:
+def _makers(bench: Bench, name: str) -> dict[str, Callable[[], Editor]]:
     from everlearn.records import TableSettings
     from peers.grace import Grace, GraceOptions
     from peers.lora import Lora, LoraOptions
@@ -70,9 +70,10 @@ def _makers(bench: Bench) -> dict[str, Callable[[], Editor]]:
     parts, args = bench.parts, bench.args
     plain = Decoder(parts.model.module, parts.text, args.batch_size)
     grace = GraceOptions(block=args.grace_block, radius=args.grace_radius, steps=args.grace_steps, seed=args.seed)
+    table, losses = TableSettings(threshold=args.threshold), name == "hallucination"
     return {
         "bare": lambda: Bare(bench.decoder),
-        "everlearn": lambda: Table(parts, bench.settings, TableSettings(threshold=args.threshold)),
+        "everlearn": lambda: Table(parts, bench.settings, table, losses=losses),
         "grace": lambda: Grace(parts.model, plain, grace),
         "lora-batch": lambda: Lora(parts.model, plain, LoraOptions(seed=args.seed)),
         "lora-each": lambda: Lora(parts.model, plain, LoraOptions(each=True, seed=args.seed)),
@@ -93,7 +94,7 @@ def measure(bench: Bench, method: str, name: str, edits: Sequence[Edit], taught:
     place, begun = where(), datetime.now(UTC)
     about = {"set": name, "method": method, "edits": taught, "options": asdict(options), "sample": args.sample}
     about |= {"seed": args.seed, "data": digest_of(edits), "model": bench.parts.model.name, "draws": len(draws)}
-    bare, editor = Bare(bench.decoder), bench.editor(method)
+    bare, editor = Bare(bench.decoder), bench.editor(method, name)
     try:
         made = {
             **about,

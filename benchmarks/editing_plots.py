@@ -69,10 +69,18 @@ def _draw(place: Axes, line: Line, method: str) -> None:
 def _dress(place: Axes, below: str) -> None:
     place.set_xscale("log")
     place.set_xlabel(below)
-    place.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+    place.xaxis.set_major_formatter(FuncFormatter(_brief))
     place.xaxis.set_minor_formatter(NullFormatter())
     place.grid(visible=True, axis="y", color="#dddddd", linewidth=0.6)
     place.spines[["top", "right"]].set_visible(False)
+
+
+def _brief(number: float, _place: int) -> str:
+    """1000 as 1k, 1000000 as 1M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:g}{letter}"
+    return f"{number:g}"
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -34,7 +34,7 @@ class Forced:
 
     Attributes:
         tokens: [A] the arg-max at each step, the stop token's step last.
-        losses: [A] nats that the wanted token costs at each step.
+        losses: [A] nats that the wanted token costs at each step; () where they were not computed.
     """
 
     tokens: tuple[int, ...]

@@ -23,7 +23,7 @@ from everlearn.wiring import Parts, Settings, engine_over, open_derived, open_st
 from peers.decoding import BATCH, Forced
 
 TABLE = "grid"
-INERT = frozenset({"outranked", "below_threshold", "silent"})
+INERT = frozenset({"no_room", "outranked", "below_threshold", "silent"})
 """Decisions after which an entry has no part in an answer; whatever else a receipt says counts as taking part."""
 
 
@@ -35,13 +35,19 @@ class Table:
         parts: base model, text, keys.
         settings: of everlearn; a state of its own is used, which `close` drops.
         table: settings of the look-up table.
+        losses: whether `forced` must tell what each token costs. Where it need not, a wanted answer that free decoding
+            gave to the last token, stop included, is not computed again: the same tokens were fed, each was arg-max.
     """
 
     name = "everlearn"
     own_bare = False
 
-    def __init__(self, parts: Parts, settings: Settings, table: TableSettings | None = None) -> None:
-        self._table = table or TableSettings()
+    def __init__(
+        self, parts: Parts, settings: Settings, table: TableSettings | None = None, *, losses: bool = False
+    ) -> None:
+        self._table, self._losses = table or TableSettings(), losses
+        self._touched: dict[str, bool] = {}
+        self._said: dict[str, Given] = {}
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         own = settings.model_copy(update={"home": Path(self._folder.name), "state": Path(self._folder.name)})
         self.engine: Engine = engine_over(parts, open_store(own), open_derived(own))
@@ -54,9 +60,11 @@ class Table:
         with contextlib.suppress(TableNotFoundError):  # so the first time
             store.delete_table(TABLE)
         store.put_table(TABLE, self._table)
+        self._changed()
 
     def teach(self, edits: Sequence[Edit]) -> list[float]:
         """One lesson after another, each durable before the next."""
+        self._changed()
         spent = []
         for edit in edits:
             start = time.perf_counter()
@@ -66,13 +74,17 @@ class Table:
 
     def touches(self, questions: Sequence[Question]) -> list[bool]:
         """Whether an entry has a part in the answer."""
-        return [_takes_part(self.engine.recall(q.text, tables=(TABLE,))) for q in questions]
+        for text in {q.text for q in questions} - set(self._touched):
+            self._touched[text] = _takes_part(self.engine.recall(text, tables=(TABLE,)))
+        return [self._touched[q.text] for q in questions]
 
     def free(self, questions: Sequence[Question], most: int) -> list[Given]:
         """Greedy answers of the engine."""
         wild = Wild(self.engine, max_new_tokens=most, locality_tokens=most)
         parts = [questions[first : first + BATCH] for first in range(0, len(questions), BATCH)]
-        return [given for part in parts for given in wild.ask(part, (TABLE,))]
+        answers = [given for part in parts for given in wild.ask(part, (TABLE,))]
+        self._said.update(zip((q.text for q in questions), answers, strict=True))
+        return answers
 
     def forced(self, questions: Sequence[Question]) -> list[Forced]:
         """What is said at each step of the wanted answers, corrections applied."""
@@ -96,10 +108,15 @@ class Table:
         self.engine.close()
         self._folder.cleanup()
 
+    def _changed(self) -> None:
+        self._touched, self._said = {}, {}
+
     def _forced_one(self, question: Question) -> Forced:
+        said, tokens = self._said.get(question.text), self.engine.text.answer_ids(question.wanted)
+        if not self._losses and said and (said.text, said.finish) == (self.engine.text.decode(tokens).strip(), "stop"):
+            return Forced(tuple(tokens), ())
         logits = self.engine.forced_logits(question.text, question.wanted, tables=(TABLE,))
-        wanted = torch.tensor(self.engine.text.answer_ids(question.wanted))
-        losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+        losses = torch.nn.functional.cross_entropy(logits, torch.tensor(tokens), reduction="none")
         return Forced(tuple(logits.argmax(dim=-1).tolist()), tuple(losses.tolist()))
 
 

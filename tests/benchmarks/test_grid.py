@@ -153,7 +153,8 @@ def test_every_method_gives_a_result_under_both_protocols(grid):
         assert {"date", "command", "where", "data", "model", "reliability", "seconds"} <= set(result)
     assert found["qaedit-2-everlearn-wild.json"]["reliability"] == 1
     assert found["qaedit-2-bare-wild.json"]["locality"] == 1
-    assert found["qaedit-2-everlearn-teacher-forced.json"]["perplexity"]["mean"] < 1.2
+    assert found["qaedit-2-everlearn-teacher-forced.json"]["reliability"] == 1
+    assert found["qaedit-2-grace-teacher-forced.json"]["perplexity"]["mean"] > 1
     verified = found["qaedit-2-everlearn-wild.json"]["verified"]
     assert verified["verified"] == verified["bit_equal"] > 0
 
