@@ -33,6 +33,7 @@ from everlearn.evaluation.latency import where
 from everlearn.wiring import Parts, Settings, load_parts, load_settings
 from peers.decoding import BATCH, Decoder
 from peers.editor import Bare, Editor
+from peers.grace import GraceOptions
 from peers.memo import Memo
 
 RESULTS = Path(__file__).parent / "results" / "editing"
@@ -62,7 +63,7 @@ class Bench:
 
 def _makers(bench: Bench, name: str) -> dict[str, Callable[[], Editor]]:
     from everlearn.records import TableSettings
-    from peers.grace import Grace, GraceOptions
+    from peers.grace import Grace
     from peers.lora import Lora, LoraOptions
     from peers.retrieval import Retrieval
     from peers.table import Table
@@ -164,7 +165,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rephrases", type=int, default=3, help="most rephrases of an edit; 0 = all")
     parser.add_argument("--locality", type=int, default=2, help="most locality questions of an edit; 0 = all")
     parser.add_argument("--threshold", type=float, default=0.5, help="of everlearn's table")
-    parser.add_argument("--grace-radius", type=float, default=1.0, help="of a new key")
+    parser.add_argument("--grace-radius", type=float, default=GraceOptions().radius, help="of a new key")
     parser.add_argument("--grace-block", type=int, help="edited block, from 0")
     parser.add_argument("--grace-steps", type=int, default=100, help="most steps of a value")
     parser.add_argument("--batch-size", type=int, default=BATCH)

@@ -75,8 +75,9 @@ paper. Sources: [papers](../papers.md).
 - The base model is small. Retrieval depends on how well it reads what stands in its prompt, and a larger one
   reads better; WILD asks for the bare answer, and a model that answers in a sentence is wrong by it. The result
   files also hold how often the wanted words stand anywhere in the answer (`holds`).
-- LoRA's hyper-parameters are common ones, not tuned for each set; GRACE's layer is as deep as published and its
-  radius is the best of a small sweep (docs/log.md).
+- LoRA's hyper-parameters are common ones, not tuned for each set. GRACE's layer is as deep as published; its radius is
+  the median distance between a question and its rephrase on this model, since the published one reaches none here
+  (docs/log.md).
 - Where a method does not touch the model for a question (the table: no entry takes part; GRACE: no key is
   near), the bare model's answer is counted. For the table that is proved on a sample of such questions in every
   draw: the logits have the same bits (`verified` in the result files).

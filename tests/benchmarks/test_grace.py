@@ -90,6 +90,16 @@ def test_what_the_model_says_already_is_not_edited(grace, monkeypatch):
     assert len(grace.codebook) == 0
 
 
+def test_a_value_is_learned_once_for_all_draws_and_its_time_still_counts(grace, monkeypatch):
+    (first,) = grace.teach(EDITS[:1])
+    learned = grace.codebook.values.clone()
+    grace.begin()
+    monkeypatch.setattr(Grace, "_learned", lambda *_: pytest.fail("learned again"))
+    (again,) = grace.teach(EDITS[:1])
+    assert torch.equal(grace.codebook.values, learned)
+    assert again > first / 2
+
+
 def test_beginning_anew_forgets_everything(grace):
     grace.teach(EDITS[:1])
     grace.begin()
