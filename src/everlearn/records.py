@@ -6,7 +6,7 @@ Times are timezone-aware UTC datetimes. Probabilities, scores and strengths are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Literal
 
@@ -17,13 +17,15 @@ LessonKind = Literal["pair", "context_pair", "passage"]
 LessonStatus = Literal["new", "active", "superseded", "quarantined"]
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
-Decision = Literal["spoke", "context", "no_room", "outranked", "below_threshold", "silent"]
-OnConflict = Literal["supersede", "reject"]
+Decision = Literal["spoke", "context", "no_room", "outranked", "kept_beside", "below_threshold", "silent"]
+OnConflict = Literal["supersede", "keep_both", "reject"]
 Values = Literal["difference", "learned", "learned-at-prompt"]
 Judgement = Literal["right", "wrong"]
 Quarantine = Literal["on", "off", "warn"]
 Layer = Literal["", "personal", "team", "organisation"]
 ProposalStatus = Literal["pending", "accepted", "rejected"]
+BackupAction = Literal["rewritten", "removed", "named"]
+BackupPolicy = Literal["rewrite", "remove", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class Lesson:
         tenant: the wall it stands behind.
         id: given by the store; empty until taught.
         taught_at: when the lesson was committed; None until taught.
-        valid_from: from when on the answer is true; None = always was.
-        valid_to: until when the answer is true; None = still is.
+        valid_from: from when on the answer is true; None = from when it was taught.
+        valid_to: until when the answer is true (exclusive); None = until another one takes its place.
         status: "new" until taught, then "active" or "superseded"; "quarantined" where it is held back,
             never recalled.
         superseded_by: id of the lesson that replaced it, or empty.
@@ -169,8 +171,8 @@ class Recalled:
         score: cosine of the two keys, -1..1.
         probability: calibrated probability that both ask the same.
         decision: "spoke", "context" (the model read it with the question), "no_room" (it would have, but the token
-            budget was used up), "outranked" (another was nearer), "below_threshold", or "silent" (its table's residual
-            is 0).
+            budget was used up), "outranked" (another was nearer), "kept_beside" (another answer to the question that
+            spoke, kept on purpose; the newer one spoke), "below_threshold", or "silent" (its table's residual is 0).
         layer: of its table.
     """
 
@@ -194,6 +196,7 @@ class Receipt:
         steps_corrected: how many generated tokens a correction was applied to.
         recall_ms: milliseconds that recall took.
         adapter: `name@step` of the adapter that answered, or empty.
+        as_of: the moment that was asked about; None = now.
     """
 
     id: str
@@ -203,6 +206,7 @@ class Receipt:
     steps_corrected: int = 0
     recall_ms: float = 0.0
     adapter: str = ""
+    as_of: datetime | None = None
 
     @property
     def spoke(self) -> Recalled | None:
@@ -344,16 +348,67 @@ class Taught:
     """Outcome of teaching one lesson.
 
     Attributes:
-        lesson: as committed, with id and time.
+        lesson: as committed, with id and time; "superseded" where it is about a time before that of the active one.
         superseded: lessons that it replaced, by id.
         known: True where an equal lesson was there already, and nothing was written.
         warnings: why it would have been held back, where the policy is to warn only.
+        beside: active lessons that answer the same question otherwise and were kept on purpose, by id.
     """
 
     lesson: Lesson
     superseded: tuple[str, ...] = ()
     known: bool = False
     warnings: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRequest:
+    """Which lessons to forget: all that is set must hold, and something must be set.
+
+    Attributes:
+        ids: these lessons.
+        text: what stands in the question, the answer or the context, ignoring case.
+        table: of this look-up table.
+        domain: of this subject area.
+        source: from this source, or from a line of it ("facts.csv" also means "facts.csv:3").
+        author: taught by this person.
+        tenant: behind this wall.
+        taught_after: taught at this moment or later.
+        taught_before: taught before this moment.
+    """
+
+    ids: tuple[str, ...] = ()
+    text: str = ""
+    table: str = ""
+    domain: str = ""
+    source: str = ""
+    author: str = ""
+    tenant: str = ""
+    taught_after: datetime | None = None
+    taught_before: datetime | None = None
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """Names of what is set."""
+        names = (field.name for field in fields(self))
+        return tuple(name for name in names if getattr(self, name) not in ((), "", None))
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A file of lessons that everlearn wrote, and what forgetting did to it.
+
+    Attributes:
+        path: where it was written.
+        kind: "checkpoint" or "export".
+        action: "rewritten" without the lessons, "removed", or "named": it is left as it is, since it lies outside the
+            state folder or the policy says so, and may still hold them.
+    """
+
+    path: str
+    kind: str
+    action: BackupAction = "named"
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +422,8 @@ class Forgotten:
         derived: how many derived rows (vectors, corrections) were removed.
         adapters: versions that had been trained on them and are gone; what they knew besides is learned again at the
             next sleep, and until then the rows of those lessons speak.
+        backups: files that held them, or may.
+        receipt: path of the signed receipt; empty where nothing is kept on disk.
     """
 
     ids: tuple[str, ...]
@@ -374,3 +431,5 @@ class Forgotten:
     turns: int = 0
     derived: int = 0
     adapters: tuple[str, ...] = ()
+    backups: tuple[Backup, ...] = ()
+    receipt: str = ""

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from everlearn.errors import SettingsError
-from everlearn.records import Quarantine
+from everlearn.records import BackupPolicy, Quarantine
 from everlearn.store.derived import SqliteDerivedStore
 from everlearn.store.port import DerivedStore, LessonStore
 from everlearn.store.sqlite import SqliteLessonStore
@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """auto, float32, bfloat16 or float16."""
     quarantine: Quarantine = "on"
     """Lessons that look like poison: on = held back until released, warn = learned, with a warning, off = no check."""
+    backups: BackupPolicy = "rewrite"
+    """What forgetting does to checkpoints and exports in the state folder: rewrite, remove or keep."""
     threads: int = 0
     """CPU threads of the model; 0 = torch's own choice."""
 

@@ -23,25 +23,16 @@ def test_the_page_is_up_to_date():
 
 def test_the_commands_are_complete():
     groups = {
-        "everlearn": {
-            "demo",
-            "chat",
-            "ask",
-            "teach",
-            "lessons",
-            "tables",
-            "promote",
-            "bench",
-            "sleep",
-            "adapters",
-            "doctor",
-        },
-        "everlearn lessons": {"list", "show", "search", "history", "forget", "export", "import", "quarantine"},
+        "everlearn": {"demo", "chat", "ask", "teach", "lessons", "tables", "bench", "sleep", "adapters", "doctor"}
+        | {"promote", "forget", "receipts"},
+        "everlearn lessons": {"list", "show", "search", "history", "forget", "export", "import", "quarantine"}
+        | {"audit", "conflicts", "undo"},
         "everlearn lessons quarantine": {"list", "release", "forget"},
+        "everlearn receipts": {"verify", "key", "list"},
         "everlearn tables": {"create", "list", "set", "delete", "export", "import", "copy", "merge"},
         "everlearn promote": {"propose", "list", "accept", "reject"},
         "everlearn adapters": {"list", "show", "rollback"},
-        "everlearn bench": {"editing", "teach", "latency", "forgetting"},
+        "everlearn bench": {"editing", "teach", "latency", "forgetting", "temporal"},
     }
     for path, names in groups.items():
         assert set(COMMANDS[path].commands) == names

@@ -30,6 +30,7 @@ def ask(
     user: options.User = "",
     team: options.Teams = None,
     no_memory: options.NoMemory = False,
+    as_of: options.AsOf = None,
     receipt: Annotated[bool, typer.Option("--receipt", "-r", help="Show what the answer rests on.")] = False,
     json: options.Json = False,
     temperature: options.Temperature = 0.0,
@@ -53,7 +54,7 @@ def ask(
     with open_engine(choice_of(ctx)) as engine:
         if user or team:
             tables = engine.tables_for(user, team or ())
-        answer = write_answer(engine.stream(prompt, tables=tables, sampling=sampling), silent=json)
+        answer = write_answer(engine.stream(prompt, tables=tables, sampling=sampling, as_of=as_of), silent=json)
         lessons = lessons_of(answer.receipt, engine.memory.store) if receipt or json else {}
         shown = short_ids(engine.memory.store, lessons)
     if json:

@@ -6,19 +6,19 @@ import hashlib
 import json as json_module
 import random
 import shutil
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, final
 
 import typer
 
-from everlearn.cli.bench_view import editing_view, latency_view, teach_view
+from everlearn.cli import bench_temporal
+from everlearn.cli.bench_view import STDOUT, editing_view, latency_view, publish, teach_view
 from everlearn.cli.opening import choice_of, learner_in, open_parts, passing_learner, settings_of
 from everlearn.cli.progress import steps_progress
-from everlearn.cli.screen import note, show, show_json
+from everlearn.cli.screen import note, show
 from everlearn.corpus.lesson_files import file_digest
-from everlearn.errors import FileFormatError, InputError
+from everlearn.errors import InputError
 from everlearn.records import Lesson, TableSettings
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure: how well edits hold, how fast teaching is, what memory adds.", no_args_is_help=True)
 
 BENCH = "bench"
-STDOUT = Path("-")
 
 
 @final
@@ -105,6 +104,9 @@ def editing(
         setup=setup,
     )
     _measure_editing(settings, options, json)
+
+
+app.command("temporal")(bench_temporal.temporal)
 
 
 @app.command("teach")
@@ -212,16 +214,3 @@ def _numbers(sizes: str) -> tuple[int, ...]:
             f"--sizes is {sizes!r}, wanted rising numbers from 0 on.", hint="For example: --sizes 0,100,10000"
         )
     return numbers
-
-
-def publish(report: Mapping[str, object], file: Path | None) -> None:
-    """Write a report where it is wanted."""
-    if file == STDOUT:
-        show_json(report)
-    elif file is not None:
-        try:
-            file.write_text(json_module.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
-        except OSError as cause:
-            raise FileFormatError(
-                f"{file} cannot be written: {cause.strerror}.", hint="Choose another folder."
-            ) from cause

@@ -10,7 +10,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from everlearn.cli import bench
+from everlearn.cli import bench, bench_view
 from everlearn.cli.opening import choice_of, open_parts, settings_of
 from everlearn.cli.progress import steps_progress
 from everlearn.cli.screen import grid, note, show
@@ -79,11 +79,11 @@ def forgetting(
     plan = stream_bench.StreamPlan(tasks, methods, chosen, folder)
     with steps_progress("learning") as progress:
         report = stream_bench.run_stream(_bench(parts, settings), plan, progress)
-    bench.publish(report.to_dict(), json)
+    bench_view.publish(report.to_dict(), json)
     if plot is not None:
         _write_plot(report, plot)
     shutil.rmtree(folder, ignore_errors=True)  # it is measured; the next run shall measure anew
-    if json != bench.STDOUT:
+    if json != bench_view.STDOUT:
         show(forgetting_view(report))
 
 

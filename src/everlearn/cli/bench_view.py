@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from everlearn.cli.screen import grid, one_line, stretched, text
+from everlearn.cli.screen import grid, one_line, show_json, stretched, text
+from everlearn.errors import FileFormatError
 
 if TYPE_CHECKING:
     from everlearn.evaluation.editing import EditingReport
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_FAILURES = 8
 NOTHING = "–"
+STDOUT = Path("-")
 
 
 def editing_view(report: EditingReport) -> RenderableType:
@@ -81,3 +86,16 @@ def _ms(value: float | None, sign: str = "") -> str:
 
 def _ratio(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3f}"
+
+
+def publish(report: Mapping[str, object], file: Path | None) -> None:
+    """Write a report where it is wanted."""
+    if file == STDOUT:
+        show_json(report)
+    elif file is not None:
+        try:
+            file.write_text(json.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
+        except OSError as cause:
+            raise FileFormatError(
+                f"{file} cannot be written: {cause.strerror}.", hint="Choose another folder."
+            ) from cause

@@ -23,6 +23,7 @@ def chat(
     ctx: typer.Context,
     table: options.Tables = None,
     no_memory: options.NoMemory = False,
+    as_of: options.AsOf = None,
     system: Annotated[str, typer.Option("--system", metavar="TEXT", help="System message of the conversation.")] = "",
     temperature: options.Temperature = 0.0,
     top_p: options.TopP = 1.0,
@@ -44,7 +45,7 @@ def chat(
     with open_learner(choice, background=True) as learner:
         for name in tables or ():
             learner.engine.memory.store.table(name)  # a wrong name ends the chat before it begins
-        session = learner.engine.session(system=system, tables=tables, sampling=sampling)
+        session = learner.engine.session(system=system, tables=tables, sampling=sampling, as_of=as_of)
         history = settings_of(choice).state_folder / HISTORY
         lines = lines_of(history, list(COMMANDS), lambda: room.status)
         room = ChatRoom(learner, session, lines)

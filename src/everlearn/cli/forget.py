@@ -1,9 +1,11 @@
-"""`everlearn lessons forget`: remove lessons and everything derived of them. No model is loaded."""
+"""`everlearn forget`: remove lessons and everything derived of them. No model is loaded."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,29 +16,65 @@ from everlearn.cli import options
 from everlearn.cli.lesson_ids import short_ids
 from everlearn.cli.opening import choice_of, open_derived, open_store, settings_of
 from everlearn.cli.screen import document, err, is_terminal, one_line, show, show_json, text
-from everlearn.errors import InputError
-from everlearn.records import Forgotten, Lesson
-from everlearn.store.port import DerivedStore, LessonStore
+from everlearn.errors import FileFormatError, InputError, NotFoundError
+from everlearn.learning import forgetting
+from everlearn.records import Backup, ForgetRequest, Forgotten
+from everlearn.store.port import LessonStore
+
+SAMPLE = 10
 
 
 def forget(
     ctx: typer.Context,
     lesson_ids: Annotated[
-        list[str],
-        typer.Argument(metavar="ID...", help="Ids of lessons, or the beginnings of them.", show_default=False),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[ID...]", help="Ids of lessons, or the beginnings of them.", show_default=False),
+    ] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="TEXT", help="Those with this text in question or answer.")
+    ] = None,
+    table: Annotated[str | None, typer.Option("--table", "-t", metavar="NAME", help="Those of this table.")] = None,
+    domain: Annotated[str | None, typer.Option("--domain", metavar="TEXT", help="Those of this subject area.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="TEXT", help="Those from this source, or from any line of it.")
+    ] = None,
+    author: Annotated[str | None, typer.Option("--author", metavar="TEXT", help="Those taught by this person.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="TEXT", help="Those of this tenant.")] = None,
+    taught_after: Annotated[
+        str | None,
+        typer.Option("--taught-after", metavar="TIME", help="Those taught at this time or later: 2026-01-31."),
+    ] = None,
+    taught_before: Annotated[
+        str | None, typer.Option("--taught-before", metavar="TIME", help="Those taught before this time.")
+    ] = None,
+    receipt: Annotated[
+        Path | None, typer.Option("--receipt", metavar="FILE", help="Write the signed receipt to this file, too.")
+    ] = None,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
-    """Forget lessons: their rows, vectors, corrections and the kept answers that rest on them.
+    """Forget lessons: rows, vectors, corrections, kept answers that rest on them, and their lines in backups.
 
-    Afterwards the model answers as if it had never been taught them. What a forgotten lesson had replaced speaks again.
+    All that is given must hold. What would go is shown first. Afterwards the model answers as if it had never been
+    taught them; what a forgotten lesson had replaced speaks again. A signed receipt says what went, by digest.
     """
-    choice = choice_of(ctx)
-    with open_store(choice) as store, open_derived(choice) as derived:
-        ids = list(dict.fromkeys(store.resolve(each) for each in lesson_ids))
-        plan = what_would_go(store, ids)
+    with open_store(choice_of(ctx)) as store, open_derived(choice_of(ctx)) as derived:
+        request = ForgetRequest(
+            ids=tuple(dict.fromkeys(store.resolve(each) for each in lesson_ids or ())),
+            text=search or "",
+            table=table or "",
+            domain=domain or "",
+            source=source or "",
+            author=author or "",
+            tenant=tenant or "",
+            taught_after=options.moment(taught_after, "--taught-after"),
+            taught_before=options.moment(taught_before, "--taught-before"),
+        )
+        ids = forgetting.meant(store, request)
+        if not ids:
+            raise NotFoundError("No lesson is meant by that.", hint="See what there is: everlearn lessons list")
+        plan = forgetting.plan(store, ids)
         if dry_run:
             show_json(document(plan) | {"dry_run": True}) if json else _show_plan(store, plan)
             return
@@ -44,23 +82,18 @@ def forget(
             if not json:
                 _show_plan(store, plan)
             ask_first(f"Forget {len(ids):,} lesson{'s' * (len(ids) > 1)} for good?")
-        forgotten = forget_lessons(store, derived, ids, settings_of(choice).adapters_folder)
-    show_json(document(forgotten)) if json else show(proof_line(forgotten))
-
-
-def what_would_go(store: LessonStore, ids: Sequence[str]) -> Forgotten:
-    """What forgetting would do, without doing it; derived rows are not counted."""
-    gone, back = set(ids), dict[str, None]()
-    for lesson_id in ids:
-        back.update(dict.fromkeys(_speak_again(store.history(lesson_id), gone)))
-    return Forgotten(tuple(ids), tuple(back), sum(store.turns_resting_on(each) for each in ids))
-
-
-def forget_lessons(store: LessonStore, derived: DerivedStore, ids: Sequence[str], adapters: Path) -> Forgotten:
-    """Forget, and say what went; versions of adapters that were trained on them go, too."""
-    turns = sum(store.turns_resting_on(each) for each in ids)
-    restored = store.forget(ids)
-    return Forgotten(tuple(ids), tuple(restored), turns, derived.delete(ids), unlearned(adapters, ids))
+        settings = settings_of(choice_of(ctx))
+        policy, unlearn = settings.backups, partial(unlearned, settings.adapters_folder)
+        forgotten = forgetting.forget(store, derived, ids, policy=policy, criteria=request.criteria, unlearn=unlearn)
+    if receipt is not None:
+        _copy(Path(forgotten.receipt), receipt)
+    if json:
+        show_json(document(forgotten))
+        return
+    show(proof_line(forgotten))
+    for backup in forgotten.backups:
+        show(_backup_line(backup))
+    show(Text(f"receipt: {forgotten.receipt}", "dim"))
 
 
 def unlearned(adapters: Path, ids: Sequence[str]) -> tuple[str, ...]:
@@ -98,25 +131,33 @@ def proof_line(forgotten: Forgotten) -> Text:
     return line
 
 
-def _speak_again(chain: Sequence[Lesson], gone: set[str]) -> list[str]:
-    """Ids of a chain that nothing replaces any more once `gone` are gone."""
-    successor = {lesson.id: lesson.superseded_by for lesson in chain}
+def _copy(kept: Path, wanted: Path) -> None:
+    try:
+        shutil.copyfile(kept, wanted)
+    except OSError as cause:
+        raise FileFormatError(
+            f"The lessons are forgotten, but {wanted} cannot be written: {cause.strerror}.",
+            hint=f"The receipt is kept as {kept}.",
+        ) from cause
 
-    def last(lesson_id: str) -> str:
-        while lesson_id in gone:
-            lesson_id = successor.get(lesson_id, "")
-        return lesson_id
 
-    return [le.id for le in chain if le.status == "superseded" and le.id not in gone and not last(le.superseded_by)]
+def _backup_line(backup: Backup) -> Text:
+    if backup.action == "named":
+        return Text.assemble(("may still hold them ", "red"), text(f"{backup.path} ({backup.kind})"))
+    return Text.assemble((f"{backup.action} ", "green"), text(f"{backup.path} ({backup.kind})"))
 
 
 def _show_plan(store: LessonStore, plan: Forgotten) -> None:
-    lessons = store.lessons_by_id([*plan.ids, *plan.restored])
+    lessons = store.lessons_by_id([*plan.ids[:SAMPLE], *plan.restored[:SAMPLE]])
     shown = short_ids(store, lessons)
     console = err()
     for verb, style, ids in (("goes ", "red", plan.ids), ("speaks again ", "yellow", plan.restored)):
-        for each in ids:
+        for each in ids[:SAMPLE]:
             lesson = lessons[each]
             console.print(Text.assemble((verb, style), (shown[each], "cyan"), "  ", one_line(lesson.prompt)), end="")
             console.print(text(f"  {one_line(lesson.answer)}", "dim"))
+        if len(ids) > SAMPLE:
+            console.print(Text(f"{verb}{len(ids) - SAMPLE:,} more, {len(ids):,} in all", style))
+    for backup in plan.backups:
+        console.print(Text(f"in a backup: {backup.path} ({backup.kind})", "dim"))
     console.print(Text(f"kept answers that rest on them: {plan.turns:,}", "dim"))

@@ -16,6 +16,7 @@ from everlearn.cli.screen import show, show_json, visible
 from everlearn.cli.teach_file import FileImport, import_file
 from everlearn.corpus.lesson_files import write_lessons
 from everlearn.errors import ConflictError
+from everlearn.learning.backups import note
 from everlearn.records import Lesson
 from everlearn.store.port import LessonQuery, LessonStore
 
@@ -45,6 +46,7 @@ def export(
         held = 0 if query.status else store.count(LessonQuery(table=table, status="quarantined"))
         total = store.count(query) - held
         count = write_lessons(file, _counted(_pages(store, query), total, progress))
+        note(store.folder, file, "export")
     if json:
         show_json({"file": file, "lessons": count})
     else:

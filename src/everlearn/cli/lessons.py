@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 from rich.text import Text
 
-from everlearn.cli import forget, lesson_exchange, options, quarantine
+from everlearn.cli import forget, lesson_audit, lesson_conflicts, lesson_exchange, options, quarantine
 from everlearn.cli.lesson_ids import short_ids
 from everlearn.cli.opening import choice_of, open_store
 from everlearn.cli.screen import Rows, document, grid, note, one_line, show, show_json, show_rows, text
@@ -17,7 +17,7 @@ from everlearn.errors import SettingsError
 from everlearn.records import DEFAULT_TABLE, Lesson, LessonStatus
 from everlearn.store.port import LessonQuery, LessonStore
 
-app = typer.Typer(help="List, search, show, forget, export and import lessons.", no_args_is_help=True)
+app = typer.Typer(help="List, search, show, undo, forget, audit, export and import lessons.", no_args_is_help=True)
 
 LONGEST_IN_LIST = 160
 STATUSES = ("active", "superseded", "quarantined", "all")
@@ -37,13 +37,19 @@ def list_(
     table: InTable = None,
     status: Status = "active",
     domain: InDomain = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="TIME", help="Those that held at this time, superseded ones too: 2018-05-31."),
+    ] = None,
     limit: Limit = 50,
     offset: Offset = 0,
     json: options.Json = False,
 ) -> None:
     """List lessons, oldest first."""
+    at = options.moment(as_of, "--as-of")
+    wanted = status_of("all" if at and status == "active" else status)
     with open_store(choice_of(ctx)) as store:
-        _list(store, LessonQuery(table, status_of(status), None, domain, limit, offset), json=json)
+        _list(store, LessonQuery(table, wanted, None, domain, limit, offset, as_of=at), json=json)
 
 
 @app.command("search")
@@ -91,10 +97,14 @@ def history(ctx: typer.Context, lesson_id: LessonId, json: options.Json = False)
     if json:
         show_json(chain)
         return
-    columns = ("=lesson", "=taught", "question", "answer", "=status")
-    show_rows(columns, ([_id(le, shown), _time(le.taught_at), *_pair(le), _status(le)] for le in chain))
+    columns = ("=lesson", "=taught", "question", "answer", "=status", "=from", "=until")
+    rows: Rows = ([_id(le, shown), _time(le.taught_at), *_pair(le), _status(le), *_validity(le)] for le in chain)
+    show_rows(columns, rows, {"=from": "", "=until": ""})
 
 
+app.command("conflicts")(lesson_conflicts.conflicts)
+app.command("undo")(lesson_conflicts.undo)
+app.command("audit")(lesson_audit.audit)
 app.command("forget")(forget.forget)
 app.add_typer(quarantine.app, name="quarantine")
 app.command("export")(lesson_exchange.export)
@@ -120,10 +130,14 @@ def _list(store: LessonStore, query: LessonQuery, *, json: bool) -> None:
         show_json({"lessons": lessons, "count": count, "offset": query.offset})
         return
     shown = short_ids(store, (lesson.id for lesson in lessons))
-    columns = ("=lesson", "=table", "question", "answer", "=taught", "=status", "=kind")
-    rows: Rows = ([_id(le, shown), le.table, *_pair(le), _day(le.taught_at), _status(le), _kind(le)] for le in lessons)
+    columns = ("=lesson", "=table", "question", "answer", "=taught", "=status", "=kind", "=from", "=until")
+    rows: Rows = (
+        [_id(le, shown), le.table, *_pair(le), _day(le.taught_at), _status(le), _kind(le), *_validity(le)]
+        for le in lessons
+    )
+    usual = {"=kind": "pair", "=table": DEFAULT_TABLE, "=status": "active", "=from": "", "=until": ""}
     if lessons:
-        show_rows(columns, rows, {"=kind": "pair", "=table": DEFAULT_TABLE, "=status": "active"})
+        show_rows(columns, rows, usual)
     if len(lessons) < count:
         last = query.offset + len(lessons)
         note(
@@ -151,6 +165,10 @@ def _kind(lesson: Lesson) -> str:
 
 def _status(lesson: Lesson) -> Text:
     return Text(lesson.status, "green" if lesson.status == "active" else "dim")
+
+
+def _validity(lesson: Lesson) -> tuple[str, str]:
+    return tuple(f"{at:%Y-%m-%d}" if at else "" for at in (lesson.valid_from, lesson.valid_to))  # type: ignore[return-value]
 
 
 def _time(moment: datetime | None) -> str:

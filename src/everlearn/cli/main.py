@@ -19,6 +19,8 @@ from everlearn.cli import (
     chat,
     demo,
     doctor,
+    forget,
+    forget_receipts,
     lessons,
     promote,
     sleep,
@@ -45,6 +47,8 @@ app.command("chat")(chat.chat)
 app.command("ask")(ask.ask)
 app.command("teach")(teach.teach)
 app.add_typer(lessons.app, name="lessons")
+app.command("forget")(forget.forget)
+app.add_typer(forget_receipts.app, name="receipts")
 app.add_typer(tables.app, name="tables")
 bench.app.command("forgetting")(bench_forgetting.forgetting)
 app.add_typer(promote.app, name="promote")

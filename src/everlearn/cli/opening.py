@@ -75,7 +75,11 @@ def open_learner(choice: Choice, *, background: bool = False) -> Iterator[Learne
     """The learner, and through it the engine; `background` only where the command goes on after teaching."""
     from everlearn.learning.learner import Learner
 
-    with open_engine(choice) as engine, closing(Learner(engine, background=background)) as learner:
+    policy = settings_of(choice).backups
+    with (
+        open_engine(choice) as engine,
+        closing(Learner(engine, background=background, backup_policy=policy)) as learner,
+    ):
         yield learner
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, final
 
 import typer
 
 from everlearn.cli.screen import warn
+from everlearn.errors import SettingsError
 from everlearn.records import OnConflict, Sampling
+from everlearn.text.dates import moment_of
 
 
 @final
@@ -16,11 +19,12 @@ class Conflict(StrEnum):
     """What a lesson does to another answer to the same question."""
 
     SUPERSEDE = "supersede"
+    KEEP_BOTH = "keep_both"
     REJECT = "reject"
 
     def chosen(self) -> OnConflict:
         """As the learner takes it."""
-        return "supersede" if self is Conflict.SUPERSEDE else "reject"
+        return self.value
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
@@ -37,13 +41,22 @@ Teams = Annotated[
     typer.Option("--team", metavar="NAME", help="Ask as one of this team: its tables are asked, too; may be repeated."),
 ]
 NoMemory = Annotated[bool, typer.Option("--no-memory", help="Ask the bare base model.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="TIME",
+        help="Answer from the lessons that held at this time: 2018, 2018-05-31 or 2018-05-31T12:00+02:00.",
+    ),
+]
 LessonTable = Annotated[str | None, typer.Option("--table", "-t", metavar="NAME", help="Look-up table of the lesson.")]
 OnConflictChoice = Annotated[
     Conflict,
     typer.Option(
         "--on-conflict",
-        metavar="supersede|reject",
-        help="Where another answer to the same question is known: replace it and keep it as history, or refuse.",
+        metavar="supersede|keep_both|reject",
+        help="Where another answer to the same question is known: replace it and keep it as history, keep both (the "
+        "one true from the newest time speaks), or refuse.",
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
@@ -101,6 +114,18 @@ MaxNewTokens = Annotated[
 Stop = Annotated[
     list[str] | None, typer.Option("--stop", metavar="TEXT", help="End the answer before this text; may be repeated.")
 ]
+
+
+def moment(text: str | None, option: str) -> datetime | None:
+    """The moment that an option names.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        return None if text is None else moment_of(text)
+    except ValueError as cause:
+        raise SettingsError(f"{option} is {text!r}: {cause}.", hint="Write it as 2018 or 2018-05-31.") from cause
 
 
 def asked_tables(tables: list[str] | None, *, no_memory: bool) -> tuple[str, ...] | None:

@@ -11,7 +11,13 @@ from everlearn.cli.screen import document, one_line, table_of, text, visible
 from everlearn.records import DEFAULT_TABLE, Answer, Lesson, Recalled, Receipt
 from everlearn.store.port import LessonStore
 
-_STYLES = {"spoke": "green", "outranked": "yellow", "below_threshold": "dim", "silent": "magenta"}
+_STYLES = {
+    "spoke": "green",
+    "outranked": "yellow",
+    "kept_beside": "yellow",
+    "below_threshold": "dim",
+    "silent": "magenta",
+}
 FORGOTTEN = "(forgotten)"
 
 
@@ -48,6 +54,7 @@ def cost_line(answer: Answer) -> Text:
     usage, receipt = answer.usage, answer.receipt
     parts = [
         f"{receipt.model}",
+        *([f"as of {receipt.as_of.isoformat()}"] if receipt.as_of else []),
         f"recall {receipt.recall_ms:.1f} ms",
         f"{usage.prompt_tokens} tokens read in {usage.prefill_ms:.0f} ms"
         + (f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""),

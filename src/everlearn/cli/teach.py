@@ -44,6 +44,10 @@ def teach(
         typer.Option("--context", metavar="TEXT", help="What the question is about; it then answers only with it."),
     ] = None,
     author: Annotated[str | None, typer.Option("--author", metavar="TEXT", help="Who teaches it.")] = None,
+    valid_from: Annotated[
+        str | None, typer.Option("--valid-from", metavar="TIME", help="From when it is true: 2018, 2018-05-31.")
+    ] = None,
+    valid_to: Annotated[str | None, typer.Option("--valid-to", metavar="TIME", help="Until when it is true.")] = None,
     on_conflict: options.OnConflictChoice = options.Conflict.SUPERSEDE,
     dry_run: options.DryRun = False,
     skip_bad: options.SkipBad = False,
@@ -62,6 +66,8 @@ def teach(
             "--domain": domain,
             "--importance": importance,
             "--source": source,
+            "--valid-from": valid_from,
+            "--valid-to": valid_to,
             "--author": author,
             "--context": context,
         }
@@ -81,6 +87,8 @@ def teach(
         source=source or SOURCE,
         author=author or "",
         context=context or "",
+        valid_from=options.moment(valid_from, "--valid-from"),
+        valid_to=options.moment(valid_to, "--valid-to"),
     )
     teach_one(choice_of(ctx), lesson, conflict, json=json)
 
@@ -96,7 +104,8 @@ def teach_one(choice: Choice, lesson: Lesson, on_conflict: OnConflict, *, json: 
         ms = (time.perf_counter() - begun) * 1000
         store = learner.engine.memory.store
         replaced = store.lessons_by_id(taught.superseded)
-        shown = short_ids(store, [taught.lesson.id, *replaced])
+        beside = store.lessons_by_id(taught.beside)
+        shown = short_ids(store, [taught.lesson.id, *replaced, *beside])
     if json:
         show_json(taught_document(taught) | {"ms": ms})
     else:
@@ -104,6 +113,10 @@ def teach_one(choice: Choice, lesson: Lesson, on_conflict: OnConflict, *, json: 
         warn_of(taught, shown)
         for old in replaced.values():
             show(Text.assemble(("replaces ", "yellow"), (shown[old.id], "cyan"), f"  {one_line(old.answer)}"))
+        for other in beside.values():
+            show(Text.assemble(("stands beside ", "yellow"), (shown[other.id], "cyan"), f"  {one_line(other.answer)}"))
+        if taught.lesson.superseded_by:
+            show(Text("it is about an earlier time than the active answer, which goes on speaking", "dim"))
 
 
 def taught_line(taught: Taught, shown: dict[str, str], ms: float) -> Text:
@@ -132,6 +145,8 @@ def taught_document(taught: Taught) -> dict[str, object]:
         "table": lesson.table,
         "taught_at": lesson.taught_at,
         "superseded": list(taught.superseded),
+        "beside": list(taught.beside),
+        "superseded_by": lesson.superseded_by,
         "known": taught.known,
         "status": lesson.status,
         "quarantine": lesson.quarantine,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from difflib import get_close_matches
 from typing import cast, get_args
 
 from everlearn.errors import FileFormatError, LessonError
 from everlearn.records import DEFAULT_TABLE, Lesson, LessonKind
 from everlearn.text.clean import MAX_ANSWER_CHARACTERS, MAX_CONTEXT_CHARACTERS, MAX_PROMPT_CHARACTERS, checked
+from everlearn.text.dates import moment_of
 
 # "input" is the prompt; beside "instruction" it is what the instruction is about.
 PROMPT_NAMES = ("prompt", "question", "instruction", "input")
@@ -156,11 +157,12 @@ def _share(name: str, value: object) -> float:
 
 
 def _time(name: str, value: object) -> datetime:
-    """A time in ISO 8601; without a zone it is taken as UTC."""
+    """A time in ISO 8601, or a year or month; without a zone it is taken as UTC."""
+    year = isinstance(value, int) and not isinstance(value, bool)
     try:
-        time = datetime.fromisoformat(_text(name, value))
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError) as cause:
+        return moment_of(f"{value:04}" if year else _text(name, value))
+    except ValueError as cause:
         raise FileFormatError(
-            f"{name} is {value!r}, wanted a date or time.", hint="Write it as 2026-01-31 or 2026-01-31T12:00:00+00:00."
+            f"{name} is {value!r}, wanted a date or time.",
+            hint="Write it as 2026, 2026-01-31 or 2026-01-31T12:00:00+00:00.",
         ) from cause

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -71,24 +71,24 @@ def write_lessons(path: Path, lessons: Iterable[Lesson]) -> int:
     Returns:
         How many were written.
     """
-    write = _write_jsonl if _suffix(path) in (".jsonl", ".ndjson") else _write_separated
-    if _suffix(path) == ".json":
-        raise FileFormatError(f"{path}: lessons are written one a line.", hint="Name the file .jsonl.")
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as cause:
-        raise FileFormatError(f"{path} cannot be written: {cause.strerror}.", hint="Choose another folder.") from cause
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            count = write(file, lessons, "\t" if path.suffix == ".tsv" else ",")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as cause:
-        raise FileFormatError(f"{path} cannot be written: {cause.strerror}.", hint="Is the disk full?") from cause
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return count
+    return _write(path, (row_of(lesson) for lesson in lessons))
+
+
+def read_rows(path: Path) -> Iterator[dict[str, object]]:
+    """All rows of an export as they stand there, with the fields that the store gave.
+
+    Raises:
+        FileFormatError: the file, or a row of it, cannot be read.
+    """
+    for row in _rows(path):
+        if row.values is None:
+            raise FileFormatError(f"{path}, line {row.number}: {row.error}", hint="Mend that line, or delete the file.")
+        yield dict(row.values)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> int:
+    """Write rows that `read_rows` gave; see `write_lessons`."""
+    return _write(path, rows)
 
 
 def file_digest(path: Path) -> str:
@@ -105,6 +105,27 @@ def file_digest(path: Path) -> str:
     except OSError as cause:
         raise FileFormatError(f"{path} cannot be read: {cause.strerror}.", hint="Check its name and rights.") from cause
     return digest.hexdigest()
+
+
+def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> int:
+    write = _write_jsonl if _suffix(path) in (".jsonl", ".ndjson") else _write_separated
+    if _suffix(path) == ".json":
+        raise FileFormatError(f"{path}: lessons are written one a line.", hint="Name the file .jsonl.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as cause:
+        raise FileFormatError(f"{path} cannot be written: {cause.strerror}.", hint="Choose another folder.") from cause
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            count = write(file, rows, "\t" if path.suffix == ".tsv" else ",")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as cause:
+        raise FileFormatError(f"{path} cannot be written: {cause.strerror}.", hint="Is the disk full?") from cause
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return count
 
 
 def _suffix(path: Path) -> str:
@@ -135,23 +156,23 @@ def _lesson_line(row: Row, table: str | None) -> LessonLine:
         return LessonLine(row.number, None, str(cause))
 
 
-def _write_jsonl(file: TextIO, lessons: Iterable[Lesson], _delimiter: str) -> int:
+def _write_jsonl(file: TextIO, rows: Iterable[Mapping[str, object]], _delimiter: str) -> int:
     count = 0
-    for lesson in lessons:
-        row = {name: value for name, value in row_of(lesson).items() if value != ""}
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    for row in rows:
+        kept = {name: value for name, value in row.items() if value != ""}
+        file.write(json.dumps(kept, ensure_ascii=False) + "\n")
         count += 1
     return count
 
 
-def _write_separated(file: TextIO, lessons: Iterable[Lesson], delimiter: str) -> int:
+def _write_separated(file: TextIO, rows: Iterable[Mapping[str, object]], delimiter: str) -> int:
     # Every text is quoted: a lone carriage return or white space at the ends survives any reader that way.
     writer = csv.DictWriter(
         file, (*FIELDS, *STORE_FIELDS), delimiter=delimiter, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"
     )
     writer.writeheader()
     count = 0
-    for lesson in lessons:
-        writer.writerow(row_of(lesson))
+    for row in rows:
+        writer.writerow(row)
         count += 1
     return count

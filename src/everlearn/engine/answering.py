@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from everlearn.engine.decode import decode, prefill
-from everlearn.engine.prompt import question_of
+from everlearn.engine.prompt import AsOf, moment, question_of
 from everlearn.engine.row import Row
 from everlearn.engine.sampling import Sampler, checked
 from everlearn.engine.stream import Stream
@@ -117,9 +117,15 @@ class Answerer:
             pieces[id(row)].append(piece)
         return [self._answer(b, "".join(pieces[id(b.row)])) for b in begun]
 
-    def recall(self, talks: Sequence[Sequence[Message]], tables: Sequence[str] | None) -> list[Recall]:
-        """Recall for the last question of each conversation."""
-        return self.memory.recall([question_of(messages) for messages in talks], tables)
+    def recall(
+        self, talks: Sequence[Sequence[Message]], tables: Sequence[str] | None, as_of: AsOf = None
+    ) -> list[Recall]:
+        """Recall for the last question of each conversation.
+
+        Raises:
+            SettingsError: `as_of` is no moment.
+        """
+        return self.memory.recall([question_of(messages) for messages in talks], tables, moment(as_of))
 
     def adapter_for(self, messages: Sequence[Message], recall: Recall, wanted: str | None) -> str | None:
         """Id of the adapter that answers, loaded; None = the base model, with what its tables say.
@@ -158,7 +164,8 @@ class Answerer:
 
     def receipt(self, recall: Recall, steps: int, adapter: str | None = None) -> Receipt:
         """The receipt of a recall after which `steps` tokens were corrected."""
-        return Receipt(new_id(), self.model.name, recall.tables, recall.recalled, steps, recall.ms, adapter or "")
+        found = recall.recalled
+        return Receipt(new_id(), self.model.name, recall.tables, found, steps, recall.ms, adapter or "", recall.as_of)
 
     def _answer(self, begun: Begun, text: str) -> Answer:
         row = begun.row

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from everlearn.engine.answering import Answerer, Begun
 from everlearn.engine.decode import forward, prefill
-from everlearn.engine.prompt import Prompt, messages_of
+from everlearn.engine.prompt import AsOf, Prompt, messages_of
 from everlearn.engine.row import corrected_logits
 from everlearn.engine.session import Session
 from everlearn.engine.stream import Stream
@@ -68,6 +68,7 @@ class Engine:
         tables: Sequence[str] | None = None,
         sampling: Sampling | None = None,
         adapter: str | None = None,
+        as_of: AsOf = None,
     ) -> Answer:
         """Answer a question or a conversation.
 
@@ -77,14 +78,15 @@ class Engine:
                 model.
             sampling: how tokens are chosen; greedy by default.
             adapter: "name" or "name@step" to answer with; "" = none; None = the router decides, without tables none.
+            as_of: answer from the lessons that hold at this moment, superseded ones too; None = now.
 
         Raises:
             AdapterNotFoundError: there is no such adapter.
             ConversationError: the prompt is empty, malformed, or longer than the model can read.
             TableNotFoundError: a table does not exist.
-            SettingsError: a sampling setting is out of range.
+            SettingsError: a sampling setting is out of range, or `as_of` is no moment.
         """
-        return self.stream(prompt, tables=tables, sampling=sampling, adapter=adapter).answer
+        return self.stream(prompt, tables=tables, sampling=sampling, adapter=adapter, as_of=as_of).answer
 
     def stream(
         self,
@@ -93,10 +95,11 @@ class Engine:
         tables: Sequence[str] | None = None,
         sampling: Sampling | None = None,
         adapter: str | None = None,
+        as_of: AsOf = None,
     ) -> Stream:
         """Like `answer`, piece by piece. The prompt is read before this returns."""
         messages = messages_of(prompt)
-        begun = self._begin(messages, self._answerer.recall([messages], tables)[0], sampling, adapter)
+        begun = self._begin(messages, self._answerer.recall([messages], tables, as_of)[0], sampling, adapter)
         return self._answerer.streamed(begun)
 
     def answer_many(
@@ -108,6 +111,7 @@ class Engine:
         adapter: str | None = None,
         batch_size: int = 16,
         progress: Progress | None = None,
+        as_of: AsOf = None,
     ) -> list[Answer]:
         """Answer several prompts, `batch_size` of them decoded together, each with its own corrections.
 
@@ -121,12 +125,13 @@ class Engine:
             adapter: for all of them; rows of one batch may wear different ones where the router decides.
             batch_size: rows decoded together.
             progress: called with (answered, all).
+            as_of: for all of them.
         """
         talks = [messages_of(p) for p in prompts]
         answers: list[Answer] = []
         for first in range(0, len(talks), batch_size):
             some = talks[first : first + batch_size]
-            recalls = self._answerer.recall(some, tables)
+            recalls = self._answerer.recall(some, tables, as_of)
             begun = [self._begin(m, r, sampling, adapter) for m, r in zip(some, recalls, strict=True)]
             answers += self._answerer.finish_together(begun)
             if progress is not None:
@@ -161,21 +166,24 @@ class Engine:
         tables: Sequence[str] | None = None,
         sampling: Sampling | None = None,
         adapter: str | None = None,
+        as_of: AsOf = None,
     ) -> Session:
         """Begin a conversation whose attention cache is kept between turns."""
-        return Session(self._answerer, system=system, tables=tables, sampling=sampling, adapter=adapter)
+        return Session(self._answerer, system=system, tables=tables, sampling=sampling, adapter=adapter, as_of=as_of)
 
-    def recall(self, prompt: Prompt, *, tables: Sequence[str] | None = None) -> Receipt:
+    def recall(self, prompt: Prompt, *, tables: Sequence[str] | None = None, as_of: AsOf = None) -> Receipt:
         """What an answer would rest on, without answering."""
-        return self._answerer.receipt(self._answerer.recall([messages_of(prompt)], tables)[0], 0)
+        return self._answerer.receipt(self._answerer.recall([messages_of(prompt)], tables, as_of)[0], 0)
 
-    def logits(self, prompt: Prompt, *, tables: Sequence[str] | None = None, steps: int = 1) -> Tensor:
+    def logits(
+        self, prompt: Prompt, *, tables: Sequence[str] | None = None, steps: int = 1, as_of: AsOf = None
+    ) -> Tensor:
         """Logits [S, V] float32 of the first greedy steps, corrections applied: for proofs that two engines are equal.
 
         S is `steps`, or fewer where the answer ends before.
         """
         out: list[Tensor] = []
-        for logits in self._trace(prompt, tables, lambda step: int(out[step].argmax())):
+        for logits in self._trace(prompt, tables, as_of, lambda step: int(out[step].argmax())):
             out.append(logits)
             if len(out) == steps or int(logits.argmax()) in self.text.stop_ids:
                 break
@@ -184,7 +192,7 @@ class Engine:
     def forced_logits(self, prompt: Prompt, answer: str, *, tables: Sequence[str] | None = None) -> Tensor:
         """Logits [A, V] float32 at each step of a given answer, stop token last, with its tokens fed."""
         tokens = self.text.answer_ids(answer)
-        steps = self._trace(prompt, tables, tokens.__getitem__)
+        steps = self._trace(prompt, tables, None, tokens.__getitem__)
         return torch.stack([logits for logits, _ in zip(steps, tokens, strict=False)])
 
     def tables_for(self, user: str = "", teams: Sequence[str] = ()) -> tuple[str, ...]:
@@ -213,12 +221,14 @@ class Engine:
         worn = self._answerer.adapter_for(messages, recall, adapter)
         return self._answerer.begin(messages, recall, sampling or GREEDY, adapter=worn)
 
-    def _trace(self, prompt: Prompt, tables: Sequence[str] | None, choose: Callable[[int], int]) -> Iterator[Tensor]:
+    def _trace(
+        self, prompt: Prompt, tables: Sequence[str] | None, as_of: AsOf, choose: Callable[[int], int]
+    ) -> Iterator[Tensor]:
         """Corrected logits [V] step by step; `choose(step)` gives the token that is fed next."""
         messages = messages_of(prompt)
         ids = self.text.prompt_ids(messages)
         self._answerer.check_room(ids)
-        recall = self._answerer.recall([messages], tables)[0]
+        recall = self._answerer.recall([messages], tables, as_of)[0]
         worn = self._answerer.adapter_for(messages, recall, None)
         cursor = None if worn else self.memory.cursor(recall)
         cache = self.model.new_cache()

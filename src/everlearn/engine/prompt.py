@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import cast, get_args
 
-from everlearn.errors import ConversationError
+from everlearn.errors import ConversationError, SettingsError
 from everlearn.records import Message, Role
 from everlearn.text.clean import MAX_MESSAGE_CHARACTERS, checked
+from everlearn.text.dates import moment_of
 
 _LIST = 'For example: [{"role": "user", "content": "..."}]'
 _HINTS = {bytes: "Decode it first, usually with .decode().", Message: "Put it in a list."}
 
 Prompt = str | Sequence[Message | Mapping[str, str]]
+AsOf = datetime | date | str | None
+"""A moment to answer as of: with its zone, or in UTC; text as in "2018" or "2018-05-31"; None = now."""
+
+
+def moment(as_of: AsOf) -> datetime | None:
+    """The moment that is asked about, in UTC; None = now.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        return None if as_of is None else moment_of(as_of)
+    except ValueError as cause:
+        raise SettingsError(
+            f"as_of is {as_of!r}, wanted a moment: {cause}.", hint="For example: 2018, 2018-05-31, or a datetime."
+        ) from cause
 
 
 def messages_of(prompt: Prompt) -> list[Message]:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import final
 
 from everlearn.engine.answering import Answerer, Begun
+from everlearn.engine.prompt import AsOf, moment
 from everlearn.engine.stream import Stream
 from everlearn.errors import ConversationError, StoreError
 from everlearn.records import Answer, Message, Sampling, Turn
@@ -33,6 +34,10 @@ class Session:
         tables: look-up tables to ask; None = all; () = none. May be changed between turns.
         sampling: for turns that name none.
         adapter: as for `Engine.answer`. May be changed between turns.
+        as_of: answer as of this moment; None = now. May be changed between turns.
+
+    Raises:
+        SettingsError: `as_of` is no moment.
     """
 
     def __init__(
@@ -43,10 +48,12 @@ class Session:
         tables: Sequence[str] | None = None,
         sampling: Sampling | None = None,
         adapter: str | None = None,
+        as_of: AsOf = None,
     ) -> None:
         self.id = new_id()
         self.tables = tables
         self.adapter = adapter
+        self.as_of: AsOf = moment(as_of)
         self.messages: list[Message] = []
         if system:
             text = checked(system, what="The system message", limit=MAX_MESSAGE_CHARACTERS, error=ConversationError)
@@ -99,7 +106,7 @@ class Session:
         self._check_idle()
         content = checked(text, what="The message", limit=MAX_MESSAGE_CHARACTERS, error=ConversationError)
         talk = [*self.messages, Message("user", content)]
-        recall = self._answerer.recall([talk], self.tables)[0]
+        recall = self._answerer.recall([talk], self.tables, self.as_of)[0]
         cached, self._ids = self._ids, []  # if reading fails half-way the cache counts as empty
         worn = self._answerer.adapter_for(talk, recall, self.adapter)
         if not cached or worn != self._worn:

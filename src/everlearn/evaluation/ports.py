@@ -82,6 +82,7 @@ class Answering(Protocol):
         tables: Sequence[str] | None = None,
         sampling: Sampling | None = None,
         batch_size: int = 16,
+        as_of: str | None = None,
     ) -> list[Answer]:
         """Answer several questions together."""
         ...

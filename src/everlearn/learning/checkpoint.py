@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,12 +38,37 @@ def save(store: LessonStore, path: Path, *, model: str) -> Path:
     Raises:
         StoreFullError, StoreReadOnlyError: the file cannot be written; an older one is left as it was.
     """
+    return _write(path, _lines(store, model))
+
+
+def rewrite_without(path: Path, ids: Collection[str]) -> None:
+    """Write a checkpoint anew without some of its lessons; what they had superseded is as if they had never been.
+
+    Raises:
+        FileFormatError: no checkpoint, or damaged; it is left as it is.
+        StoreFullError, StoreReadOnlyError: it cannot be written; it is left as it is.
+    """
+    _, lessons = read(path)
+    head = _parsed(path.read_bytes().splitlines(keepends=True)[0], path)
+    heirs = {lesson.id: lesson.superseded_by for lesson in lessons}
+    kept = [_relinked(lesson, heirs, ids) for lesson in lessons if lesson.id not in ids]
+    _write(path, [_line({**head, "lessons": len(kept)}), *(_line(row_of(lesson)) for lesson in kept)])
+
+
+def _relinked(lesson: Lesson, heirs: Mapping[str, str], gone: Collection[str]) -> Lesson:
+    heir = lesson.superseded_by
+    while heir in gone:
+        heir = heirs[heir]
+    return dataclasses.replace(lesson, status="superseded" if heir else "active", superseded_by=heir)
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> Path:
     part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             digest = hashlib.sha256()
-            for line in _lines(store, model):
+            for line in lines:
                 digest.update(line)
                 file.write(line)
             file.write(_line({"sha256": digest.hexdigest()}))

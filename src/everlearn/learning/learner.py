@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from everlearn.engine.engine import Engine
 from everlearn.errors import SettingsError
-from everlearn.learning import checkpoint
+from everlearn.learning import backups, checkpoint, forgetting
 from everlearn.learning.background import BackgroundCorrections
 from everlearn.learning.bundle import Bundle, Imported, export_table, import_bundle, read_bundle
 from everlearn.learning.feedback import lesson_of
@@ -18,9 +18,12 @@ from everlearn.learning.merge import Merged, MergeRule, merge
 from everlearn.learning.promotion import check_pending, copy_for, decided, propose
 from everlearn.learning.quarantine import Watch, release
 from everlearn.learning.teach import prepared, teach
+from everlearn.learning.undo import undo
 from everlearn.memory.correction import chosen_blocks
 from everlearn.records import (
+    BackupPolicy,
     Feedback,
+    ForgetRequest,
     Forgotten,
     Lesson,
     OnConflict,
@@ -46,13 +49,22 @@ class Learner:
 
     Args:
         engine: whose memory is changed.
+        backup_policy: what forgetting does to checkpoints and exports in the state folder: "rewrite", "remove", "keep".
         background: compute corrections in a thread after teaching; otherwise the first question that needs one does.
         quarantine: what happens to lessons that look like poison: "on" holds them back, "warn" only says so, "off" does
             not look; None = as the settings say.
     """
 
-    def __init__(self, engine: Engine, *, background: bool = True, quarantine: Quarantine | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        background: bool = True,
+        quarantine: Quarantine | None = None,
+        backup_policy: BackupPolicy = "rewrite",
+    ) -> None:
         self.engine = engine
+        self._backup_policy = backup_policy
         self._watch = Watch(engine.memory, quarantine or engine.quarantine)
         self._background = BackgroundCorrections(engine.memory) if background else None
         if self._background is not None:
@@ -65,7 +77,8 @@ class Learner:
         Args:
             lesson: prompt and answer, and what else is known of them.
             on_conflict: "supersede" replaces active lessons that answer the same question otherwise (they stay in
-                history); "reject" raises.
+                history; one that is true from a later time stays and the new one goes into its history);
+                "keep_both" keeps both, and the one that is true from the newest time speaks; "reject" raises.
 
         Raises:
             LessonError: the lesson cannot be learned; the message says why.
@@ -153,24 +166,51 @@ class Learner:
         check_pending(proposal)
         return decided(memory, proposal, "rejected", by=by, decision=decision)
 
-    def forget(self, ids: str | Iterable[str]) -> Forgotten:
+    def forget(self, what: str | Iterable[str] | ForgetRequest) -> Forgotten:
         """Un-learn lessons: rows, vectors, corrections and kept turns that rest on them are removed, not hidden.
 
         Afterwards every answer equals, bit for bit, that of a system which was never taught them; what they had
-        superseded speaks again.
+        superseded speaks again. Checkpoints and exports in the state folder lose them too, by the policy for backups.
+
+        Args:
+            what: an id, ids, or a request by text, source, author, time ...; `would_forget` shows what that means.
 
         Raises:
             LessonNotFoundError: an id is unknown; nothing was removed.
+            InputError: the request says nothing.
         """
-        gone = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
-        memory = self.engine.memory
+        memory, request = self.engine.memory, _request(what)
         with memory.lock:
-            turns = sum(memory.store.turns_resting_on(i) for i in gone)
-            restored = memory.store.forget(gone)
-            derived = memory.derived.delete(gone)
+            gone = (
+                forgetting.meant(memory.store, request) if request.criteria or isinstance(what, ForgetRequest) else []
+            )
+            outcome = forgetting.forget(
+                memory.store,
+                memory.derived,
+                gone,
+                policy=self._backup_policy,
+                criteria=request.criteria,
+                unlearn=self._unlearned,
+            )
             memory.corrections.drop(gone)
             memory.refresh()
-        return Forgotten(tuple(gone), tuple(restored), turns, derived, self._unlearned(gone))
+        return outcome
+
+    def would_forget(self, what: str | Iterable[str] | ForgetRequest) -> Forgotten:
+        """What `forget` would do: which lessons would go and speak again, how many turns, which files hold them."""
+        store = self.engine.memory.store
+        return forgetting.plan(store, forgetting.meant(store, _request(what)))
+
+    def undo(self, lesson_id: str) -> list[Taught]:
+        """Take back what a lesson changed: what it had replaced speaks again, as new lessons; the history is kept.
+
+        Raises:
+            LessonNotFoundError: no lesson has this id.
+            ConflictError: it is not active, or it replaced nothing; nothing was changed.
+        """
+        back = undo(self.engine.memory.store, lesson_id)
+        self.engine.memory.refresh()
+        return back
 
     def learn_from_feedback(self, feedback: Feedback) -> Taught | None:
         """Learn from what a user says of an answer; None where there is nothing to learn.
@@ -256,7 +296,10 @@ class Learner:
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write all tables and lessons, with their history, to one file; atomically."""
-        return checkpoint.save(self.engine.memory.store, Path(path), model=self.engine.name)
+        store = self.engine.memory.store
+        written = checkpoint.save(store, Path(path), model=self.engine.name)
+        backups.note(store.folder, written, "checkpoint")
+        return written
 
     def load_checkpoint(self, path: str | Path) -> int:
         """Make a checkpoint the whole state: what was taught since is gone. Returns the number of lessons.
@@ -322,6 +365,12 @@ class Learner:
         if self._background is not None:
             self._background.add([o.lesson.id for o in outcomes if not o.known])
         return outcomes
+
+
+def _request(what: str | Iterable[str] | ForgetRequest) -> ForgetRequest:
+    if isinstance(what, ForgetRequest):
+        return what
+    return ForgetRequest(ids=(what,) if isinstance(what, str) else tuple(dict.fromkeys(what)))
 
 
 def _batches(lessons: Iterable[Lesson], size: int) -> Iterator[list[Lesson]]:

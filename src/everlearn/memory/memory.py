@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import final
 
 import numpy as np
@@ -18,13 +19,17 @@ from everlearn.memory.correction import Correction
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
 from everlearn.memory.key import KeyMaker
+from everlearn.memory.past import Past
 from everlearn.memory.phrase import Encoded
-from everlearn.memory.recall import Decided, Recall, decide, readings
-from everlearn.memory.table import Candidate, LookupTable
+from everlearn.memory.recall import Decided, Recall, decide, readings, spoken_beside
+from everlearn.memory.spans import Spans
+from everlearn.memory.table import LookupTable
 from everlearn.memory.values import Corrections
+from everlearn.memory.vectors import KeyVectors
 from everlearn.memory.word_states import WordStates
 from everlearn.records import Lesson, TableInfo, TableSettings
 from everlearn.store.port import DerivedStore, LessonQuery, LessonStore
+from everlearn.store.times import starts_at
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
@@ -57,8 +62,11 @@ class Memory:
         self._home: dict[str, str] = {}  # lesson id -> table
         self._contextual: set[str] = set()  # lessons that answer only together with a context
         self._seq = -1
+        self._beside: dict[str, set[str]] = {}  # lesson id -> active ones with another answer, kept on purpose
         self._words = WordStates(keys, derived)
-        self._vector_kind = f"key/{keys.digest[:16]}"
+        self._vectors = KeyVectors(keys, derived)
+        self._spans = Spans(store)
+        self._past = Past(store, self._vectors, keys, gate, self._words)
 
     def refresh(self, ready: Mapping[str, Encoded] | None = None) -> int:
         """Take over what changed in the store.
@@ -97,18 +105,24 @@ class Memory:
                 raise TableNotFoundError(f"There is no table {name!r}.", hint=hint)
             return self._tables[name]
 
-    def recall(self, queries: Sequence[tuple[str, Sequence[str]]], tables: Sequence[str] | None = None) -> list[Recall]:
+    def recall(
+        self,
+        queries: Sequence[tuple[str, Sequence[str]]],
+        tables: Sequence[str] | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Recall]:
         """Find, for each question, the entry that may speak.
 
         Args:
             queries: (question, the user's messages before it, oldest first).
             tables: names to ask; None = all that belong to nobody; () = none.
+            as_of: ask the lessons that hold at this moment, superseded ones too; None = now.
         """
         with self.lock:
             begun = time.perf_counter()
             for _ in range(_ATTEMPTS):
                 self.refresh()
-                names, decided = self._decided(queries, tables)
+                names, decided = self._decided(queries, tables, as_of)
                 speaking = {hit.lesson_id for hit, _ in decided if hit is not None}
                 lessons = self.store.lessons_by_id(list(speaking)) if speaking else {}
                 if len(lessons) == len(speaking):
@@ -116,7 +130,10 @@ class Memory:
             else:
                 raise StoreBusyError("Lessons vanish while they are looked up.", hint="Ask again.")
             ms = (time.perf_counter() - begun) * 1000 / max(len(queries), 1)
-            return [Recall(hit, lessons.get(hit.lesson_id) if hit else None, seen, names, ms) for hit, seen in decided]
+            return [
+                Recall(hit, lessons.get(hit.lesson_id) if hit else None, seen, names, ms, as_of)
+                for hit, seen in decided
+            ]
 
     def open_to(self, user: str = "", teams: Sequence[str] = ()) -> tuple[str, ...]:
         """Names of the tables that somebody may ask: those without an owner, their own, and their teams'."""
@@ -162,37 +179,55 @@ class Memory:
                 todo += [(lesson, table.settings) for lesson in self.store.lessons_by_id(mine).values()]
             return todo
 
+    def vector_of(self, lesson: Lesson) -> NDArray[np.float32]:
+        """Key vector [K] of a lesson of the store, active or not."""
+        row: NDArray[np.float32] = self._vectors.of([lesson])[0]
+        return row
+
     @property
     def key_bytes(self) -> int:
         """Bytes of all key vectors in memory."""
         return sum(t.nbytes for t in self._tables.values())
 
     def _decided(
-        self, queries: Sequence[tuple[str, Sequence[str]]], tables: Sequence[str] | None
+        self, queries: Sequence[tuple[str, Sequence[str]]], tables: Sequence[str] | None, as_of: datetime | None
     ) -> tuple[tuple[str, ...], list[Decided]]:
         """Names of the tables that were asked, and for each question who speaks and who was looked at."""
         names = list(self.open_to()) if tables is None else list(dict.fromkeys(tables))
-        asked = [t for t in (self.table(n) for n in names) if len(t)]
+        asked = [self.table(n) for n in names]
+        if as_of is not None:
+            asked += self._past.tables(asked)
+        asked = [table for table in asked if len(table)]
         if not asked:
             return tuple(names), [(None, ()) for _ in queries]
         texts = [readings(query, earlier, self.keys.rarity) for query, earlier in queries]
         behind = [[f"{query}\n{earlier[-1]}"] if self._contextual and earlier else [] for query, earlier in queries]
         flat = [text for several, more in zip(texts, behind, strict=True) for text in (*several, *more)]
-        found = iter([self._candidates(asked, text, e) for text, e in zip(flat, self.keys.read(flat), strict=True)])
+        keys = [self.keys.key_of(text, e.vector, e.states) for text, e in zip(flat, self.keys.read(flat), strict=True)]
+        holding = None if as_of is None else self._past.holding(as_of)
+        found = iter([[c for table in asked for c in table.candidates(key, holding=holding)] for key in keys])
         decided = []
         for several, more in zip(texts, behind, strict=True):
             alone = [c for _ in several for c in next(found)]
-            decided.append(decide([*alone, *(c for _ in more for c in next(found) if c.lesson_id in self._contextual)]))
+            within = [c for _ in more for c in next(found) if c.lesson_id in self._contextual]
+            decided.append(self._settled(decide([*alone, *within])))
         return tuple(names), decided
 
-    def _candidates(self, asked: Sequence[LookupTable], text: str, encoded: Encoded) -> list[Candidate]:
-        key = self.keys.key_of(text, encoded.vector, encoded.states)
-        return [c for table in asked for c in table.candidates(key)]
+    def _settled(self, decided: Decided) -> Decided:
+        """Between answers to one question that were kept beside each other the one with the newest start speaks."""
+        hit, seen = decided
+        if hit is None or hit.lesson_id not in self._beside:
+            return decided
+        rivals = {hit.lesson_id, *self._beside[hit.lesson_id]}
+        lessons = self.store.lessons_by_id([r.lesson_id for r in seen if r.lesson_id in rivals])
+        return spoken_beside(decided, {i: (starts_at(lesson), i) for i, lesson in lessons.items()})
 
     def _load(self, seq: int) -> None:
         self._read_tables()
         for name in self._tables:
-            self._add(self.store.lessons(LessonQuery(table=name, status="active", limit=sys.maxsize)), {})
+            active = self.store.lessons(LessonQuery(table=name, status="active", limit=sys.maxsize))
+            self._add([*active, *self._spans.waiting(active)], {})
+        self._read_beside()
         self._purge()
         self._seq = seq
 
@@ -210,13 +245,16 @@ class Memory:
             self._read_tables()
         touched = list(dict.fromkeys(c.lesson_id for c in changes if c.lesson_id))
         now = self.store.lessons_by_id(touched)
-        self._remove([i for i in touched if i in self._home and (i not in now or now[i].status != "active")])
+        live = {i for i, lesson in now.items() if lesson.status == "active" or self._spans.still_speaks(lesson)}
+        self._remove([i for i in touched if i in self._home])  # put in anew where it is live: its span may be another
+        self._past.catch_up(touched, now)
         gone = [i for i in touched if i not in now]
         if gone:
             self.corrections.drop(gone)
             self._words.drop(gone)
             self.derived.delete(gone)  # another process may have put something back after it was forgotten
-        self._add([le for le in now.values() if le.status == "active" and le.id not in self._home], ready)
+        self._add([le for le in now.values() if le.id in live and le.id not in self._home], ready)
+        self._read_beside()
         self._seq = max((c.seq for c in changes), default=self._seq)
 
     def _read_tables(self) -> None:
@@ -236,36 +274,28 @@ class Memory:
     def _add(self, lessons: Sequence[Lesson], ready: Mapping[str, Encoded]) -> None:
         if not lessons:
             return
-        vectors = self._kept_vectors([le.id for le in lessons if le.id not in ready])
-        vectors.update((i, encoded.vector) for i, encoded in ready.items())
-        fresh = {le.id: le.question for le in lessons if le.id not in vectors}
-        vectors.update(zip(fresh, self.keys.vectors(list(fresh.values())), strict=True))
-        unsaved = [le.id for le in lessons if le.id in ready or le.id in fresh]
         self._words.keep({le.id: ready[le.id] for le in lessons if le.id in ready})
-        self.derived.put(self._vector_kind, {i: vectors[i].astype("<f4").tobytes() for i in unsaved})
         for name in dict.fromkeys(le.table for le in lessons):
             mine = [le for le in lessons if le.table == name]
+            spans = {le.id: span for le in mine if (span := self._spans.of(le)) is not None}
             self._tables[name].add(
                 [le.id for le in mine],
                 [le.question for le in mine],
-                np.stack([vectors[le.id] for le in mine]),
-                {le.id: (le.valid_from, le.valid_to) for le in mine if le.valid_from or le.valid_to},
+                self._vectors.of(mine, {i: encoded.vector for i, encoded in ready.items()}),
+                spans,
             )
             self._home.update((le.id, name) for le in mine)
             self._contextual.update(le.id for le in mine if le.context)
 
     def encoded_of(self, lessons: Sequence[Lesson]) -> dict[str, Encoded]:
         """What the keys of lessons are made of, by id, as it is kept; what is missing is made."""
-        vectors = self._kept_vectors([le.id for le in lessons])
-        fresh = [le for le in lessons if le.id not in vectors]
-        vectors.update(zip([le.id for le in fresh], self.keys.vectors([le.question for le in fresh]), strict=True))
+        if not lessons:
+            return {}
         states = self._words.of({le.id: le.question for le in lessons})
-        return {le.id: Encoded(vectors[le.id], states[le.id]) for le in lessons}
+        return {le.id: Encoded(v, states[le.id]) for le, v in zip(lessons, self._vectors.of(lessons), strict=True)}
 
-    def _kept_vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        packed = self.derived.get(self._vector_kind, ids)
-        size = self.keys.width * 4
-        damaged = [i for i, b in packed.items() if len(b) != size]
-        if damaged:
-            _log.warning("%d key vectors are damaged and are made anew", len(damaged))
-        return {i: np.frombuffer(b, "<f4") for i, b in packed.items() if len(b) == size}
+    def _read_beside(self) -> None:
+        self._beside = {}
+        for one, other in self.store.conflicts():
+            self._beside.setdefault(one, set()).add(other)
+            self._beside.setdefault(other, set()).add(one)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from everlearn.memory.key import words
 from everlearn.memory.table import CANDIDATES, Candidate
@@ -24,6 +25,7 @@ PRECEDENCE: Mapping[Layer, int] = {"personal": 0, "team": 1, "organisation": 2, 
 _AS_LIKELY = 0.1  # less likely than the nearest by at most this: both answer the question
 
 Decided = tuple[Candidate | None, tuple[Recalled, ...]]  # who speaks, and who was looked at
+Newness = tuple[datetime, str]  # when a lesson starts to hold, and its id, which rises with the order of teaching
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Recall:
         recalled: entries that were looked at, nearest first, with what became of them.
         tables: names of the tables that were asked.
         ms: milliseconds it took; the share of one question where several were recalled together.
+        as_of: the moment that was asked about; None = now.
     """
 
     hit: Candidate | None
@@ -43,6 +46,7 @@ class Recall:
     recalled: tuple[Recalled, ...]
     tables: tuple[str, ...]
     ms: float
+    as_of: datetime | None = None
 
 
 def readings(query: str, earlier: Sequence[str], rarity: Callable[[str], float]) -> list[str]:
@@ -108,6 +112,27 @@ def _speaker(ranked: Sequence[Candidate]) -> Candidate | None:
         return None
     rivals = [c for c in ranked if c.probability >= ranked[0].probability - _AS_LIKELY]
     return min(rivals, key=lambda c: PRECEDENCE[c.settings.layer])
+
+
+def spoken_beside(decided: Decided, rivals: Mapping[str, Newness]) -> Decided:
+    """Let the newest of several answers to one question speak; what was decided by distance stands for all others.
+
+    Args:
+        decided: as by `decide`; its hit is one of the rivals.
+        rivals: lessons that were kept beside each other -> how new they are.
+    """
+    hit, seen = decided
+    able = [r for r in seen if r.lesson_id in rivals and r.decision in ("spoke", "outranked")]
+    newest = max(able, key=lambda r: rivals[r.lesson_id], default=None)
+    if hit is None or newest is None:
+        return decided
+    speaker = replace(hit, lesson_id=newest.lesson_id, table=newest.table, score=newest.score)
+    speaker = replace(speaker, probability=newest.probability)
+    return speaker, tuple(_beside(r, newest) if r in able else r for r in seen)
+
+
+def _beside(recalled: Recalled, speaker: Recalled) -> Recalled:
+    return replace(recalled, decision="spoke" if recalled is speaker else "kept_beside")
 
 
 def _recalled(candidate: Candidate, hit: Candidate | None) -> Recalled:

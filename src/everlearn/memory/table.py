@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import final
@@ -20,6 +20,8 @@ from everlearn.text.clean import same_words
 CANDIDATES = 8
 
 Span = tuple[datetime | None, datetime | None]  # true from, true until; None = without end
+Holding = Callable[[Sequence[str]], set[str]]  # lesson ids -> those of them that hold at the moment asked about
+MOST_LOOKED_THROUGH = 4096  # nearest entries; what lies behind them is far below any threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class LookupTable:
     ) -> None:
         """Make entries visible: lesson ids [N], their prompts [N] and key vectors [N, K].
 
-        `spans` says of some from when to when they are true; the others always are.
+        `spans` says of some from when to when an ordinary question may see them; the others it always sees.
         """
         self._index.add(ids, vectors)
         self._spans.update(spans or {})
@@ -108,9 +110,9 @@ class LookupTable:
         if not self._by_words[words]:
             del self._by_words[words]
 
-    def candidates(self, query: Key, most: int = CANDIDATES) -> list[Candidate]:
-        """Entries nearest in meaning that are true now, judged by the gate, nearest first."""
-        near = self._nearest(query, most)
+    def candidates(self, query: Key, most: int = CANDIDATES, holding: Holding | None = None) -> list[Candidate]:
+        """Entries nearest in meaning that are true now, or that `holding` keeps, judged by the gate, nearest first."""
+        near = self._nearest(query, most, holding or self._holding_now)
         judged = self._gate.probabilities(query, self._keys_of([lesson_id for lesson_id, _ in near]))
         return [
             Candidate(lesson_id, self.name, score, float(probability), self.settings)
@@ -128,13 +130,22 @@ class LookupTable:
         sure = (i for i in near if self._gate.same_question(query, self._key(i)))
         return list(dict.fromkeys([*equal, *sure]))
 
-    def _nearest(self, query: Key, most: int) -> list[tuple[str, float]]:
-        """Entries that are true now; those that are not take places in the search, so it looks further."""
+    def _nearest(self, query: Key, most: int, holding: Holding) -> list[tuple[str, float]]:
+        """Entries that hold; the others take places in the search, so it looks further until there are enough."""
+        looked = most
+        while True:
+            near = self._index.search(query.vector, looked)
+            kept = holding([lesson_id for lesson_id, _ in near])
+            found = [(i, score) for i, score in near if i in kept]
+            if len(found) >= most or looked >= min(len(self), MOST_LOOKED_THROUGH):
+                return found[:most]
+            looked *= 8
+
+    def _holding_now(self, ids: Sequence[str]) -> set[str]:
         if not self._spans:
-            return self._index.search(query.vector, most)
+            return set(ids)
         now = datetime.now(UTC)
-        near = self._index.search(query.vector, most + len(self._spans))
-        return [(i, score) for i, score in near if _holds(self._spans.get(i), now)][:most]
+        return {lesson_id for lesson_id in ids if _holds(self._spans.get(lesson_id), now)}
 
     def _keys_of(self, ids: Sequence[str]) -> list[Key]:
         """Keys of entries, with their phrases."""

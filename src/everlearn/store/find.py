@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, or_, select
 
 from everlearn.records import Lesson
 from everlearn.store.database import batches
@@ -13,6 +14,7 @@ from everlearn.store.port import LessonQuery
 from everlearn.store.rows import lesson_of
 from everlearn.store.rules import lesson_not_found, the_one
 from everlearn.store.schema import lessons
+from everlearn.store.times import micros
 
 
 def one(connection: Connection, lesson_id: str) -> Lesson:
@@ -87,8 +89,23 @@ def _where(statement: Select[Any], query: LessonQuery) -> Select[Any]:
         statement = statement.where(lessons.c.source == query.source)
     if query.kind is not None:
         statement = statement.where(lessons.c.kind == query.kind)
+    if query.as_of is not None:
+        statement = statement.where(_holding(query.as_of))
     if query.text is not None:
         folded = query.text.casefold()
         columns = (lessons.c.prompt, lessons.c.answer, lessons.c.context)
         statement = statement.where(or_(*(func.contains_folded(column, folded) for column in columns)))
     return statement
+
+
+def _holding(moment: datetime) -> ColumnElement[bool]:
+    """Condition on `lessons`: they hold at that moment; the same as `everlearn.store.times.holds`."""
+    successor = lessons.alias("successor")
+    at = micros(moment)
+    replaced = select(successor.c.n).where(successor.c.id == lessons.c.superseded_by, _start(successor) <= at)
+    open_end = or_(lessons.c.valid_to.is_(None), lessons.c.valid_to > at)
+    return and_(_start(lessons) <= at, open_end, ~replaced.correlate(lessons).exists())
+
+
+def _start(table: FromClause) -> ColumnElement[int]:
+    return func.coalesce(table.c.valid_from, table.c.taught_at)

@@ -18,8 +18,10 @@ from everlearn.records import (
     Turn,
 )
 from everlearn.store import rules
+from everlearn.store.chain import AuditReport
 from everlearn.store.in_memory_derived import InMemoryDerivedStore
 from everlearn.store.port import EACH_ITS_OWN, EVERYTHING, Change, ImportProgress, LessonQuery, StaleError
+from everlearn.store.times import holds
 
 __all__ = ["InMemoryDerivedStore", "InMemoryLessonStore"]
 
@@ -34,8 +36,11 @@ class InMemoryLessonStore:
         self._tables: dict[str, TableSettings] = {DEFAULT_TABLE: TableSettings()}
         self._turns: dict[str, Turn] = {}
         self._imports: dict[tuple[str, str], int] = {}
+        self._beside: list[tuple[str, str]] = []
         self._changes: list[Change] = []
         self._proposals: dict[str, Proposal] = {}
+
+    folder = None  # no files
 
     def close(self) -> None:
         """Nothing to release."""
@@ -56,6 +61,7 @@ class InMemoryLessonStore:
         *,
         expected_seq: int | None = None,
         progress: ImportProgress | None = None,
+        beside: Sequence[tuple[str, str]] = (),
     ) -> int:
         """Keep new lessons, all or none; see the port.
 
@@ -71,13 +77,14 @@ class InMemoryLessonStore:
                 raise StaleError(f"the store moved on from change {expected_seq}")
             self._require_tables(lesson.table for lesson in lessons)
             self._require_tables([progress.table] if progress else [])
-            for old in superseded:
-                if self.lesson(old).status != "active":
-                    raise StaleError(f"lesson {old} is superseded already")
+            self._check_links(lessons, superseded, beside)
             self._add(lessons)
             for old, new in superseded.items():
                 self._lessons[old] = replace(self._lessons[old], status="superseded", superseded_by=new)
                 self._record("superseded", self._lessons[old])
+            for new in dict.fromkeys(one for one, _ in beside):
+                self._record("beside", self._lessons[new])
+            self._beside += beside
             if progress is not None:
                 self._imports[progress.digest, progress.table] = progress.lines
             return self.seq()
@@ -147,16 +154,16 @@ class InMemoryLessonStore:
     def history(self, lesson_id: str) -> list[Lesson]:
         """The chain that a lesson belongs to, oldest first, or LessonNotFoundError."""
         with self._lock:
-            newer = [self.lesson(lesson_id)]
-            while newer[-1].superseded_by:
-                newer.append(self._lessons[newer[-1].superseded_by])
-            members = {lesson.id for lesson in newer}
-            older = [lesson_id]
-            while older:
-                newest = older.pop()
-                older.extend(lesson.id for lesson in self._lessons.values() if lesson.superseded_by == newest)
-                members.add(newest)
+            members = rules.chain_of(self.lesson(lesson_id), self._lessons)
             return [lesson for lesson in self._lessons.values() if lesson.id in members]
+
+    def conflicts(self) -> list[tuple[str, str]]:
+        """Pairs (newer, older) of active lessons that were kept beside each other; oldest pair first."""
+        with self._lock:
+            order = {lesson_id: n for n, lesson_id in enumerate(self._lessons)}
+            kept = [pair for pair in self._beside if all(each in order for each in pair)]
+            active = [pair for pair in kept if all(self._lessons[each].status == "active" for each in pair)]
+            return sorted(active, key=lambda pair: (order[pair[0]], order[pair[1]]))
 
     def resolve(self, prefix: str) -> str:
         """The one lesson id that starts with `prefix`, or LessonNotFoundError."""
@@ -249,7 +256,7 @@ class InMemoryLessonStore:
     def turns_resting_on(self, lesson_id: str) -> int:
         """How many kept turns forgetting this lesson would remove."""
         with self._lock:
-            return len(self._resting_on(lesson_id))
+            return len(rules.resting_on(self._turns.values(), lesson_id))
 
     def import_progress(self, digest: str, table: str) -> int:
         """How many lines of the file with this digest are in the table already."""
@@ -274,7 +281,12 @@ class InMemoryLessonStore:
                 self._record_table(name)
             self._lessons, self._turns, self._imports, self._tables = {}, {}, {}, dict(tables)
             self._proposals = {}
+            self._beside = []
             self._add(lessons)
+
+    def audit(self, *, expect: str | None = None) -> AuditReport:
+        """Nobody else can write here, so no chain is kept and nothing can differ from it."""
+        return AuditReport(len(self._changes), len(self._lessons), "", ())
 
     def stored_bytes(self) -> int:
         """Nothing is on disk."""
@@ -282,7 +294,10 @@ class InMemoryLessonStore:
 
     def _matching(self, query: LessonQuery) -> list[Lesson]:
         with self._lock:
-            return [lesson for lesson in self._lessons.values() if _matches(lesson, query)]
+            lessons = [lesson for lesson in self._lessons.values() if rules.matches(lesson, query)]
+            if query.as_of is None:
+                return lessons
+            return [le for le in lessons if holds(le, self._lessons.get(le.superseded_by), query.as_of)]
 
     def _held(self, table: str, status: LessonStatus) -> int:
         return self.count(LessonQuery(table=table, status=status))
@@ -291,6 +306,14 @@ class InMemoryLessonStore:
         for name in sorted(set(names)):
             if name not in self._tables:
                 raise rules.table_not_found(name, self._tables)
+
+    def _check_links(
+        self, new: Sequence[Lesson], superseded: Mapping[str, str], beside: Sequence[tuple[str, str]]
+    ) -> None:
+        batch = {lesson.id: lesson for lesson in new}
+        for lesson_id in [*(le.superseded_by for le in new if le.superseded_by), *(i for pair in beside for i in pair)]:
+            batch.get(lesson_id) or self.lesson(lesson_id)
+        rules.check_links(new, superseded, {old: self.lesson(old).superseded_by for old in superseded})
 
     def _add(self, lessons: Sequence[Lesson]) -> None:
         for lesson in lessons:
@@ -311,19 +334,8 @@ class InMemoryLessonStore:
         for other in list(self._lessons.values()):
             if other.superseded_by == lesson_id:
                 self._lessons[other.id] = replace(other, status=status, superseded_by=heir)
-        doomed = self._resting_on(lesson_id)
+        doomed = rules.resting_on(self._turns.values(), lesson_id)
         self._turns = {key: turn for key, turn in self._turns.items() if key not in doomed}
-
-    def _resting_on(self, lesson_id: str) -> set[str]:
-        """Turns that the lesson spoke in, and those after them in the same conversation."""
-        found: set[str] = set()
-        touched: set[str] = set()  # conversations
-        for turn in self._turns.values():
-            if lesson_id in rules.spoken_by(turn):
-                touched.add(turn.session)
-            if turn.session in touched:
-                found.add(turn.id)
-        return found
 
     def _drop_imports(self, touched: set[str]) -> None:
         for digest, table in list(self._imports):
@@ -335,19 +347,3 @@ class InMemoryLessonStore:
 
     def _record_table(self, name: str) -> None:
         self._changes.append(Change(len(self._changes) + 1, "table", "", name))
-
-
-def _matches(lesson: Lesson, query: LessonQuery) -> bool:
-    return (
-        query.table in (None, lesson.table)
-        and query.status in (None, lesson.status)
-        and query.domain in (None, lesson.domain)
-        and query.source in (None, lesson.source)
-        and query.kind in (None, lesson.kind)
-        and (
-            query.text is None
-            or any(
-                rules.contains_folded(t, query.text.casefold()) for t in (lesson.prompt, lesson.answer, lesson.context)
-            )
-        )
-    )

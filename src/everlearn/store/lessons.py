@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,11 +10,11 @@ from sqlalchemy import Column, Connection, bindparam, delete, select, update
 
 from everlearn.records import Lesson
 from everlearn.store import log, proposals, schema, tables, turns
+from everlearn.store.chain import QUARANTINED, SALT_BYTES, lesson_digest
 from everlearn.store.database import batches
-from everlearn.store.port import StaleError
-from everlearn.store.rows import lesson_row
-from everlearn.store.rules import lesson_not_found, not_quarantined
-from everlearn.store.schema import lessons
+from everlearn.store.rows import lesson_of, lesson_row
+from everlearn.store.rules import check_links, lesson_not_found, not_quarantined
+from everlearn.store.schema import conflicts, lessons
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +33,70 @@ def insert(connection: Connection, new: Sequence[Lesson]) -> None:
 
     Raises:
         TableNotFoundError: a lesson's table is not there.
+        LessonNotFoundError: a lesson is superseded by one that is neither stored nor among them.
     """
     tables.require(connection, {lesson.table for lesson in new})
+    own = {lesson.id for lesson in new}
+    stored = sorted({lesson.superseded_by for lesson in new} - own - {""})
+    _require(stored, _links(connection, stored))
+    salts = [secrets.token_bytes(SALT_BYTES) for _ in new]
     if new:
-        connection.execute(lessons.insert(), [lesson_row(lesson) for lesson in new])
-    log.record_taught(connection, new)
+        rows = [lesson_row(lesson) | {"salt": salt} for lesson, salt in zip(new, salts, strict=True)]
+        connection.execute(lessons.insert(), rows)
+    digests = (lesson_digest(lesson, salt) for lesson, salt in zip(new, salts, strict=True))
+    log.record(connection, "taught", [_taught(le, digest) for le, digest in zip(new, digests, strict=True)])
+    log.record(connection, "superseded", [(le.id, le.table, le.superseded_by) for le in new if le.superseded_by])
 
 
-def supersede(connection: Connection, replaced: Mapping[str, str]) -> None:
+def supersede(connection: Connection, replaced: Mapping[str, str], new: Sequence[Lesson]) -> None:
     """Mark stored lessons as replaced.
 
     Args:
         connection: with the right to write.
-        replaced: id of an active lesson -> id of the lesson that replaces it.
+        replaced: id of a stored lesson -> id of the lesson that replaces it, or comes between it and its successor.
+        new: the lessons that are written with it.
 
     Raises:
         LessonNotFoundError: a lesson to replace is not there.
         StaleError: it has been replaced by another one meanwhile.
     """
     links = _links(connection, replaced)
-    for old in replaced:
-        if old not in links:
-            raise lesson_not_found(old)
-        if links[old].status != "active":
-            raise StaleError(f"lesson {old} is superseded already")
+    _require(replaced, links)
+    check_links(new, replaced, {old: links[old].superseded_by or "" for old in replaced})
     _link(connection, replaced)
-    log.record(connection, "superseded", [(old, links[old].table) for old in replaced])
+    log.record(connection, "superseded", [(old, links[old].table, new_id) for old, new_id in replaced.items()])
+
+
+def keep_beside(connection: Connection, pairs: Sequence[tuple[str, str]], new: Sequence[Lesson]) -> None:
+    """Note that new lessons and others answer one question otherwise and all stay.
+
+    Raises:
+        LessonNotFoundError: one of them is not there.
+    """
+    if not pairs:
+        return
+    wanted = [lesson_id for pair in pairs for lesson_id in pair]
+    _require(wanted, _links(connection, wanted))
+    connection.execute(conflicts.insert(), [{"lesson_id": one, "other_id": other} for one, other in pairs])
+    homes = {lesson.id: lesson.table for lesson in new}
+    others: dict[str, list[str]] = {}
+    for one, other in pairs:
+        others.setdefault(one, []).append(other)
+    log.record(connection, "beside", [(one, homes[one], " ".join(those)) for one, those in others.items()])
+
+
+def kept_beside(connection: Connection) -> list[tuple[str, str]]:
+    """Pairs (newer, older) of active lessons that were kept beside each other, oldest pair first."""
+    one, other = lessons.alias("one"), lessons.alias("other")
+    pairs = (
+        select(one.c.id, other.c.id)
+        .select_from(conflicts)
+        .join(one, one.c.id == conflicts.c.lesson_id)
+        .join(other, other.c.id == conflicts.c.other_id)
+        .where(one.c.status == "active", other.c.status == "active")
+        .order_by(one.c.n, other.c.n)
+    )
+    return [(row[0], row[1]) for row in connection.execute(pairs)]
 
 
 def release(connection: Connection, lesson: Lesson) -> None:
@@ -69,7 +108,7 @@ def release(connection: Connection, lesson: Lesson) -> None:
     if lesson.status != "quarantined":
         raise not_quarantined(lesson)
     connection.execute(update(lessons).where(lessons.c.id == lesson.id).values(status="active"))
-    log.record(connection, "released", [(lesson.id, lesson.table)])
+    log.record(connection, "released", [(lesson.id, lesson.table, "")])
 
 
 def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
@@ -86,9 +125,8 @@ def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
         LessonNotFoundError: an id is unknown.
     """
     gone = _links(connection, ids)
-    for lesson_id in ids:
-        if lesson_id not in gone:
-            raise lesson_not_found(lesson_id)
+    _require(ids, gone)
+    digests = dict(_digests(connection, ids))
     turns.remove_resting_on(connection, ids)
     proposals.remove(connection, ids)
     tables.drop_imports(connection, sorted({link.table for link in gone.values()}))
@@ -97,9 +135,9 @@ def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
     _link(connection, heirs)
     for batch in batches(ids):
         connection.execute(delete(lessons).where(lessons.c.id.in_(batch)))
-    log.record(connection, "forgotten", [(lesson_id, gone[lesson_id].table) for lesson_id in ids])
-    log.record(connection, "superseded", [(o.id, o.table) for o in orphans if heirs[o.id] is not None])
-    log.record(connection, "restored", [(o.id, o.table) for o in orphans if heirs[o.id] is None])
+    log.record(connection, "forgotten", [(each, gone[each].table, digests[each]) for each in ids])
+    log.record(connection, "superseded", [(o.id, o.table, heir) for o in orphans if (heir := heirs[o.id]) is not None])
+    log.record(connection, "restored", [(o.id, o.table, "") for o in orphans if heirs[o.id] is None])
     return [orphan.id for orphan in orphans if heirs[orphan.id] is None]
 
 
@@ -107,13 +145,44 @@ def remove_all(connection: Connection) -> None:
     """Delete every lesson and every turn, and record each lesson as forgotten."""
     turns.remove_all(connection)
     connection.execute(delete(schema.proposals))
-    there = connection.execute(select(lessons.c.id, lessons.c.table_name).order_by(lessons.c.n)).all()
+    there = connection.execute(select(lessons).order_by(lessons.c.n)).all()
     connection.execute(delete(lessons))
-    log.record(connection, "forgotten", [(row.id, row.table_name) for row in there])
+    writes = [(row.id, row.table_name, lesson_digest(lesson_of(row), row.salt or b"")) for row in there]
+    log.record(connection, "forgotten", writes)
+
+
+def stored_digests(connection: Connection) -> dict[str, tuple[str, str]]:
+    """Lesson id -> (digest of what is stored, id of its successor or "")."""
+    rows = connection.execute(select(lessons).order_by(lessons.c.n))
+    return {
+        row.id: (lesson_digest(lesson_of(row), row.salt or b""), _standing(row.status, row.superseded_by))
+        for row in rows
+    }
+
+
+def _taught(lesson: Lesson, digest: str) -> tuple[str, str, str]:
+    held = lesson.status == QUARANTINED
+    return lesson.id, lesson.table, f"{digest} {QUARANTINED}" if held else digest
+
+
+def _standing(status: str, heir: str | None) -> str:
+    return QUARANTINED if status == QUARANTINED else heir or ""
+
+
+def _digests(connection: Connection, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for batch in batches(ids):
+        for row in connection.execute(select(lessons).where(lessons.c.id.in_(batch))):
+            yield row.id, lesson_digest(lesson_of(row), row.salt or b"")
 
 
 def _links(connection: Connection, ids: Iterable[str]) -> dict[str, _Link]:
     return {link.id: link for link in _select_links(connection, lessons.c.id, ids)}
+
+
+def _require(wanted: Iterable[str], found: Mapping[str, _Link]) -> None:
+    for lesson_id in wanted:
+        if lesson_id not in found:
+            raise lesson_not_found(lesson_id)
 
 
 def _superseded_by(connection: Connection, gone: Mapping[str, _Link]) -> list[_Link]:

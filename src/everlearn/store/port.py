@@ -9,31 +9,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from everlearn.records import Lesson, LessonKind, LessonStatus, Proposal, ProposalStatus, TableInfo, TableSettings, Turn
+from everlearn.store.chain import AuditReport
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One thing that happened to a lesson or a table; `seq` rises by commit order over all processes.
 
-    `kind` is "taught", "superseded", "restored", "released", "forgotten" (lesson_id set) or "table" (settings changed,
-    or the table was created or deleted; lesson_id empty).
+    `kind` is "taught", "superseded", "beside" (kept beside another answer), "restored", "released", "forgotten"
+    (lesson_id set) or "table" (settings changed, or the table was created or deleted; lesson_id empty).
     """
 
     seq: int
     kind: str
     lesson_id: str
     table: str
+    detail: str = field(default="", compare=False)  # as the hash chain holds it: digest of a lesson, id of a successor
+    hash: str = field(default="", compare=False)  # of this event in the chain
 
 
 @dataclass(frozen=True, slots=True)
 class LessonQuery:
     """Which lessons to list: all that is set must hold.
 
-    `text` is searched in prompt, answer and context, ignoring case; `source` has to be the very source.
+    `text` is searched in prompt, answer and context, ignoring case; `source` has to be the very source; `as_of` asks
+    for those that hold at a moment (`everlearn.store.times`).
     """
 
     table: str | None = None
@@ -44,6 +50,7 @@ class LessonQuery:
     offset: int = 0
     source: str | None = None
     kind: LessonKind | None = None
+    as_of: datetime | None = None
 
 
 EVERYTHING = LessonQuery(limit=sys.maxsize)
@@ -70,6 +77,11 @@ class StaleError(Exception):
 class LessonStore(Protocol):
     """Durable state. Every writing method is one transaction; safe with several threads and several processes."""
 
+    @property
+    def folder(self) -> Path | None:
+        """Where its files lie; None where it has none."""
+        ...
+
     def close(self) -> None:
         """Release the files."""
         ...
@@ -89,15 +101,18 @@ class LessonStore(Protocol):
         *,
         expected_seq: int | None = None,
         progress: ImportProgress | None = None,
+        beside: Sequence[tuple[str, str]] = (),
     ) -> int:
         """Commit new lessons, durably and all or none.
 
         Args:
             lessons: complete, each with id, taught_at and status ("active", or "superseded" with superseded_by where a
-                later lesson of the same batch replaces it).
-            superseded: id of an already stored lesson -> id of the new lesson that replaces it.
+                lesson of the same batch or a stored one replaces it).
+            superseded: id of an already stored lesson -> id of the new lesson that replaces it. A stored one that is
+                superseded already may only be named where the new lesson comes between it and its successor.
             expected_seq: when given, and another writer has moved on since, raise StaleError and write nothing.
             progress: recorded in the same transaction.
+            beside: (id of a new lesson, id of another one) that answer one question otherwise and both stay active.
 
         Returns:
             The number of the newest change.
@@ -151,6 +166,10 @@ class LessonStore(Protocol):
 
     def history(self, lesson_id: str) -> list[Lesson]:
         """The chain that a lesson belongs to: all it superseded, itself, all that superseded it; oldest first."""
+        ...
+
+    def conflicts(self) -> list[tuple[str, str]]:
+        """Pairs (newer, older) of active lessons that were kept beside each other; oldest pair first."""
         ...
 
     def resolve(self, prefix: str) -> str:
@@ -247,6 +266,14 @@ class LessonStore(Protocol):
             TableNotFoundError: a lesson's table is not among them; nothing is changed.
             LessonError: a text or a time cannot be stored.
             SettingsError: a table as `put_table` refuses it.
+        """
+        ...
+
+    def audit(self, *, expect: str | None = None) -> AuditReport:
+        """Compare what is stored with the hash chain of all writes, and name what does not fit.
+
+        Args:
+            expect: hash of an event that was seen before; that the chain lacks it is a flaw.
         """
         ...
 

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Row, delete, or_, select, update
 
 from everlearn.records import Proposal, ProposalStatus
 from everlearn.store.database import batches
-from everlearn.store.rows import micros, moment
 from everlearn.store.rules import proposal_not_found
 from everlearn.store.schema import proposals
+from everlearn.store.times import micros, moment
 
 
 def put(connection: Connection, proposal: Proposal) -> None:

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
 
 from everlearn.records import Lesson, Recalled, Receipt, TableSettings, Turn
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def micros(moment: datetime | None) -> int | None:
-    """Microseconds since 1970 in UTC."""
-    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
-
-
-def moment(count: int | None) -> datetime | None:
-    """The time that many microseconds after 1970, in UTC."""
-    return None if count is None else _EPOCH + count * _MICROSECOND
+from everlearn.store.times import micros, moment
 
 
 def lesson_row(lesson: Lesson) -> dict[str, Any]:
@@ -86,7 +74,9 @@ def settings_of(row: Row[Any]) -> TableSettings:
 
 def turn_row(turn: Turn) -> dict[str, Any]:
     """A turn as a row of `turns`."""
-    body = {"prompt": turn.prompt, "answer": turn.answer, "receipt": asdict(turn.receipt)}
+    as_of = turn.receipt.as_of
+    receipt = {**asdict(turn.receipt), "as_of": as_of and as_of.isoformat()}
+    body = {"prompt": turn.prompt, "answer": turn.answer, "receipt": receipt}
     return {
         "id": turn.id,
         "session": turn.session,
@@ -99,13 +89,17 @@ def turn_of(row: Row[Any]) -> Turn:
     """A row of `turns` as a turn."""
     body = json.loads(row.body)
     fields = body["receipt"]
+    if fields.get("as_of"):  # turns from before there was such a question have none
+        fields["as_of"] = datetime.fromisoformat(fields["as_of"])
     fields["tables"] = tuple(fields["tables"])
     fields["recalled"] = tuple(Recalled(**recalled) for recalled in fields["recalled"])
+    written_at = moment(row.created_at)
+    assert written_at is not None, "a turn without a time"
     return Turn(
         id=row.id,
         session=row.session,
         prompt=body["prompt"],
         answer=body["answer"],
         receipt=Receipt(**fields),
-        created_at=_EPOCH + row.created_at * _MICROSECOND,
+        created_at=written_at,
     )

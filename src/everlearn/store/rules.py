@@ -10,6 +10,7 @@ from typing import get_args
 
 from everlearn.errors import LessonError, LessonNotFoundError, NotFoundError, SettingsError, TableNotFoundError
 from everlearn.records import Layer, Lesson, LessonKind, TableSettings, Turn, Values
+from everlearn.store.port import LessonQuery, StaleError
 
 SHORTEST_PREFIX = 4
 LONGEST_TABLE_NAME = 200
@@ -41,6 +42,26 @@ def check_lessons(lessons: Sequence[Lesson], superseded: Mapping[str, str]) -> N
         _check_complete(lesson)
         _check_unicode(lesson)
         _check_times(lesson)
+
+
+def check_links(new: Sequence[Lesson], superseded: Mapping[str, str], successors: Mapping[str, str]) -> None:
+    """See that what is replaced is either active or gets a new lesson in front of its successor.
+
+    Args:
+        new: lessons that are written.
+        superseded: id of a stored lesson -> id of the new lesson that replaces it.
+        successors: id of a stored lesson -> id of its successor, or "".
+
+    Raises:
+        StaleError: another writer replaced one of them meanwhile.
+    """
+    heirs = {lesson.id: lesson.superseded_by for lesson in new}
+    for old, between in superseded.items():
+        heir = between
+        while heir in heirs:
+            heir = heirs[heir]
+        if successors[old] not in ("", heir):
+            raise StaleError(f"lesson {old} is superseded already")
 
 
 def check_tables(tables: Mapping[str, TableSettings]) -> None:
@@ -191,6 +212,31 @@ def spoken_by(turn: Turn) -> list[str]:
     return list(dict.fromkeys(r.lesson_id for r in turn.receipt.rests_on))
 
 
+def chain_of(lesson: Lesson, lessons: Mapping[str, Lesson]) -> set[str]:
+    """Ids of the lessons that one superseded, of itself, and of those that superseded it."""
+    newer = [lesson]
+    while newer[-1].superseded_by:
+        newer.append(lessons[newer[-1].superseded_by])
+    members, older = {each.id for each in newer}, [lesson.id]
+    while older:
+        newest = older.pop()
+        older.extend(each.id for each in lessons.values() if each.superseded_by == newest)
+        members.add(newest)
+    return members
+
+
+def resting_on(turns: Iterable[Turn], lesson_id: str) -> set[str]:
+    """Ids of the turns that a lesson spoke in, and of those after them in the same conversation."""
+    found: set[str] = set()
+    touched: set[str] = set()  # conversations
+    for turn in turns:
+        if lesson_id in spoken_by(turn):
+            touched.add(turn.session)
+        if turn.session in touched:
+            found.add(turn.id)
+    return found
+
+
 def lesson_not_found(lesson_id: str) -> LessonNotFoundError:
     """The error for an id that no lesson has."""
     return LessonNotFoundError(f"No lesson has the id {lesson_id!r}.", hint="List the lessons to see their ids.")
@@ -245,3 +291,19 @@ def the_one(prefix: str, found: Sequence[str]) -> str:
     if not found:
         raise lesson_not_found(prefix)
     return found[0]
+
+
+def matches(lesson: Lesson, query: LessonQuery) -> bool:
+    """Whether a lesson is one of those that a query asks for, its time apart."""
+    return (
+        query.table in (None, lesson.table)
+        and query.status in (None, lesson.status)
+        and query.domain in (None, lesson.domain)
+        and query.source in (None, lesson.source)
+        and query.kind in (None, lesson.kind)
+        and (query.text is None or any(contains_folded(t, query.text.casefold()) for t in _texts(lesson)))
+    )
+
+
+def _texts(lesson: Lesson) -> tuple[str, str, str]:
+    return lesson.prompt, lesson.answer, lesson.context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
 
 metadata = MetaData()
 
@@ -45,11 +45,21 @@ lessons = Table(
     Column("context", Text, nullable=False, server_default=""),
     Column("position", Text, nullable=False, server_default=""),
     Column("quarantine", Text, nullable=False, server_default=""),
+    Column("salt", LargeBinary),  # of the lesson's digest in the chain; goes with the lesson
     sqlite_autoincrement=True,
 )
 Index("lessons_table_status", lessons.c.table_name, lessons.c.status)
 Index("lessons_superseded_by", lessons.c.superseded_by)
 Index("lessons_source", lessons.c.source)
+
+# Active lessons that answer one question otherwise and were kept on purpose.
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("lesson_id", Text, ForeignKey("lessons.id", ondelete="CASCADE"), primary_key=True),
+    Column("other_id", Text, ForeignKey("lessons.id", ondelete="CASCADE"), primary_key=True),
+)
+Index("conflicts_other", conflicts.c.other_id)
 
 # Append-only, read by every process to see what the others did. It holds ids and names of tables, no text of a lesson.
 changes = Table(
@@ -59,6 +69,9 @@ changes = Table(
     Column("kind", Text, nullable=False),
     Column("lesson_id", Text, nullable=False),
     Column("table_name", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("at", Integer, nullable=False, server_default="0"),
+    Column("hash", Text, nullable=False, server_default=""),  # see chain.py
     sqlite_autoincrement=True,
 )
 Index("changes_lesson", changes.c.lesson_id)

@@ -17,6 +17,7 @@ from everlearn.store import lessons as lesson_rows
 from everlearn.store import proposals as proposal_rows
 from everlearn.store import tables as table_rows
 from everlearn.store import turns as turn_rows
+from everlearn.store.chain import AuditReport, check, table_digest
 from everlearn.store.database import Database, FileSettings
 from everlearn.store.ids import new_id
 from everlearn.store.port import EVERYTHING, Change, ImportProgress, LessonQuery, StaleError
@@ -59,6 +60,11 @@ class SqliteLessonStore:
             self._database.close()
             raise
 
+    @property
+    def folder(self) -> Path | None:
+        """Where its files lie."""
+        return self._database.path.parent
+
     def close(self) -> None:
         """Release the files, after removing what is left of forgotten lessons."""
         self._scrub_if_due()
@@ -80,6 +86,7 @@ class SqliteLessonStore:
         *,
         expected_seq: int | None = None,
         progress: ImportProgress | None = None,
+        beside: Sequence[tuple[str, str]] = (),
     ) -> int:
         """Commit new lessons, durably and all or none; see the port.
 
@@ -94,7 +101,8 @@ class SqliteLessonStore:
             if expected_seq is not None and log.newest(connection) != expected_seq:
                 raise StaleError(f"the store moved on from change {expected_seq}")
             lesson_rows.insert(connection, lessons)
-            lesson_rows.supersede(connection, superseded)
+            lesson_rows.supersede(connection, superseded, lessons)
+            lesson_rows.keep_beside(connection, beside, lessons)
             if progress is not None:
                 table_rows.record_import(connection, progress)
             return log.newest(connection)
@@ -111,7 +119,7 @@ class SqliteLessonStore:
             if expected_seq is not None and log.newest(connection) != expected_seq:
                 raise StaleError(f"the store moved on from change {expected_seq}")
             lesson_rows.release(connection, find.one(connection, lesson_id))
-            lesson_rows.supersede(connection, dict.fromkeys(superseded, lesson_id))
+            lesson_rows.supersede(connection, dict.fromkeys(superseded, lesson_id), ())
             return log.newest(connection)
 
     def forget(self, ids: Iterable[str]) -> list[str]:
@@ -150,6 +158,11 @@ class SqliteLessonStore:
         """The chain that a lesson belongs to, oldest first, or LessonNotFoundError."""
         with self._database.reading() as connection:
             return find.chain(connection, lesson_id)
+
+    def conflicts(self) -> list[tuple[str, str]]:
+        """Pairs (newer, older) of active lessons that were kept beside each other; oldest pair first."""
+        with self._database.reading() as connection:
+            return lesson_rows.kept_beside(connection)
 
     def resolve(self, prefix: str) -> str:
         """The one lesson id that starts with `prefix`, or LessonNotFoundError."""
@@ -249,6 +262,13 @@ class SqliteLessonStore:
             connection.execute(imports.delete())
             table_rows.replace_all(connection, tables)
             lesson_rows.insert(connection, lessons)
+
+    def audit(self, *, expect: str | None = None) -> AuditReport:
+        """Compare everything that is stored with the hash chain of all writes; `expect` must be a hash of it."""
+        with self._database.reading() as connection:
+            tables = {info.name: table_digest(info.settings) for info in table_rows.listed(connection)}
+            stored = lesson_rows.stored_digests(connection)
+            return check(log.events(connection), stored, tables, newest=log.highest(connection), expect=expect)
 
     def stored_bytes(self) -> int:
         """Bytes of the durable files on disk."""

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from everlearn.records import TableInfo, TableSettings
 from everlearn.store import log
+from everlearn.store.chain import DELETED, table_digest
 from everlearn.store.database import batches
 from everlearn.store.port import EACH_ITS_OWN, ImportProgress
 from everlearn.store.rows import settings_of, settings_row
@@ -66,13 +67,13 @@ def put(connection: Connection, name: str, settings: TableSettings) -> None:
     """Create a table or change its settings."""
     row = settings_row(name, settings)
     connection.execute(insert(lookup_tables).values(row).on_conflict_do_update(index_elements=["name"], set_=row))
-    log.record(connection, "table", [("", name)])
+    log.record(connection, "table", [("", name, table_digest(settings))])
 
 
 def remove(connection: Connection, name: str) -> None:
     """Delete a table that holds no lesson, with its import records."""
     connection.execute(delete(lookup_tables).where(lookup_tables.c.name == name))
-    log.record(connection, "table", [("", name)])
+    log.record(connection, "table", [("", name, DELETED)])
 
 
 def replace_all(connection: Connection, settings: Mapping[str, TableSettings]) -> None:
@@ -81,7 +82,12 @@ def replace_all(connection: Connection, settings: Mapping[str, TableSettings]) -
     connection.execute(delete(lookup_tables))
     if settings:
         connection.execute(lookup_tables.insert(), [settings_row(name, its) for name, its in settings.items()])
-    log.record(connection, "table", [("", name) for name in sorted({*before, *settings})])
+    log.record(connection, "table", _events(before, settings))
+
+
+def _events(before: Iterable[str], settings: Mapping[str, TableSettings]) -> list[tuple[str, str, str]]:
+    names = sorted({*before, *settings})
+    return [("", name, table_digest(settings[name]) if name in settings else DELETED) for name in names]
 
 
 def lesson_ids(connection: Connection, name: str) -> list[str]:
