@@ -40,7 +40,8 @@ class GraceOptions:
     Attributes:
         block: the decoder block, from 0; None = as deep as published for a model of 32 blocks (27).
         radius: of a new key. Activations of every model have a scale of their own; the default is the median distance
-            between a question and its rephrase on SmolLM2-135M-Instruct; the published 1.0 reaches none there (docs/log.md).
+            between a question and its rephrase on SmolLM2-135M-Instruct; the published 1.0 reaches none there
+            (docs/log.md).
         rate: of Adam, as published.
         steps: most steps for a value.
         enough: mean loss in nats at which a value counts as learned.

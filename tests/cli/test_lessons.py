@@ -46,7 +46,7 @@ def test_what_is_left_out_of_a_list_is_said(cli, teach):
 
 def test_wrong_filters_are_errors(cli):
     assert "'nowhere'" in cli("lessons", "list", "--table", "nowhere").err
-    assert "wanted active, superseded, all" in cli("lessons", "list", "--status", "old").err
+    assert "wanted active, superseded, quarantined, all" in cli("lessons", "list", "--status", "old").err
 
 
 def test_search_finds_questions_and_answers(cli, teach):

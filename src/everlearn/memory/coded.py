@@ -3,7 +3,7 @@
 A vector is coded as the signs of its difference from its cluster's centre: one bit for each coordinate, with two
 numbers that make the estimate of its cosine unbiased. The best of a search are then to be scored by their vectors.
 
-Source: Gao and Long 2024, RaBitQ, section 3, as faiss computes it. Why not a graph: docs/decisions/0020.
+Source: Gao and Long 2024, RaBitQ, section 3, as faiss computes it. Why not a graph: docs/decisions/0008.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from everlearn.errors import SettingsError, StoreBusyError, TableNotFoundError
 from everlearn.memory.correction import Correction
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
-from everlearn.memory.key import KeyMaker
+from everlearn.memory.key import KeyMaker, words
 from everlearn.memory.past import Past
 from everlearn.memory.phrase import Encoded
-from everlearn.memory.recall import Decided, Recall, decide, readings, spoken_beside
+from everlearn.memory.recall import Decided, Recall, content, decide, readings, spoken_beside, tells
 from everlearn.memory.spans import Spans
-from everlearn.memory.table import LookupTable
+from everlearn.memory.table import Candidate, LookupTable
 from everlearn.memory.values import Corrections
 from everlearn.memory.vectors import KeyVectors
 from everlearn.memory.word_states import WordStates
@@ -60,7 +60,7 @@ class Memory:
         self.gate = gate
         self._tables: dict[str, LookupTable] = {}
         self._home: dict[str, str] = {}  # lesson id -> table
-        self._contextual: set[str] = set()  # lessons that answer only together with a context
+        self._contextual: dict[str, frozenset[str]] = {}  # lesson id -> content words of the context it holds in
         self._seq = -1
         self._beside: dict[str, set[str]] = {}  # lesson id -> active ones with another answer, kept on purpose
         self._words = WordStates(keys, derived)
@@ -205,7 +205,8 @@ class Memory:
         flat = [text for several, more in zip(texts, behind, strict=True) for text in (*several, *more)]
         keys = [self.keys.key_of(text, e.vector, e.states) for text, e in zip(flat, self.keys.read(flat), strict=True)]
         holding = None if as_of is None else self._past.holding(as_of)
-        found = iter([[c for table in asked for c in table.candidates(key, holding=holding)] for key in keys])
+        judged = [[c for table in asked for c in table.candidates(key, holding=holding)] for key in keys]
+        found = iter([self._told(seen, text) for seen, text in zip(judged, flat, strict=True)])
         decided = []
         for several, more in zip(texts, behind, strict=True):
             alone = [c for _ in several for c in next(found)]
@@ -221,6 +222,13 @@ class Memory:
         rivals = {hit.lesson_id, *self._beside[hit.lesson_id]}
         lessons = self.store.lessons_by_id([r.lesson_id for r in seen if r.lesson_id in rivals])
         return spoken_beside(decided, {i: (starts_at(lesson), i) for i, lesson in lessons.items()})
+
+    def _told(self, found: list[Candidate], text: str) -> list[Candidate]:
+        """Candidates without those that hold in a context which the question does not tell."""
+        if not self._contextual:
+            return found
+        said = frozenset(words(text))
+        return [c for c in found if tells(said, self._contextual.get(c.lesson_id, frozenset()))]
 
     def _load(self, seq: int) -> None:
         self._read_tables()
@@ -267,7 +275,8 @@ class Memory:
             table.settings = settings
 
     def _remove(self, ids: Sequence[str]) -> None:
-        self._contextual.difference_update(ids)
+        for lesson_id in ids:
+            self._contextual.pop(lesson_id, None)
         for lesson_id in ids:
             self._tables[self._home.pop(lesson_id)].remove(lesson_id)
 
@@ -285,7 +294,7 @@ class Memory:
                 spans,
             )
             self._home.update((le.id, name) for le in mine)
-            self._contextual.update(le.id for le in mine if le.context)
+            self._contextual.update((le.id, content(le.context, self.keys.rarity)) for le in mine if le.context)
 
     def encoded_of(self, lessons: Sequence[Lesson]) -> dict[str, Encoded]:
         """What the keys of lessons are made of, by id, as it is kept; what is missing is made."""

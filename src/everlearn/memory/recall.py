@@ -19,6 +19,8 @@ _OPENINGS = ("and ", "what about ", "how about ", "or ")
 _FOLLOW_UP_WORDS = 12
 _LOOK_BACK = 6  # messages
 _LEAST_WORDS = 3
+_GRAMMAR = 0.2
+_MOST_OF_CONTEXT = 0.6
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _RARE = 1.0
 PRECEDENCE: Mapping[Layer, int] = {"personal": 0, "team": 1, "organisation": 2, "": 2}
@@ -77,6 +79,16 @@ def last_sentence(text: str) -> list[str]:
     if len(sentences) < 2 or len(words(sentences[-1])) < _LEAST_WORDS:
         return []
     return [sentences[-1]]
+
+
+def content(context: str, rarity: Callable[[str], float]) -> frozenset[str]:
+    """Words of a lesson's context that say something."""
+    return frozenset(word for word in words(context) if rarity(word) > _GRAMMAR)
+
+
+def tells(said: frozenset[str], context: frozenset[str]) -> bool:
+    """Whether a question tells the context that a lesson holds in: most of its words stand in the question."""
+    return len(context & said) >= _MOST_OF_CONTEXT * len(context)
 
 
 def _subject(text: str, rarity: Callable[[str], float]) -> list[str]:
