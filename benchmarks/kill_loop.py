@@ -19,12 +19,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from everlearn import wiring
 from everlearn.records import Lesson
 from everlearn.store.port import EVERYTHING
 from toys import engine_on_disk, toy_learner, toy_parts
 
 
-def work(home: Path, parts, seed: int, acknowledged: int) -> None:
+def work(home: Path, parts: wiring.Parts, seed: int, acknowledged: int) -> None:
     """What the process does until it is killed."""
     drawn = random.Random(seed)
     engine = engine_on_disk(home, parts)
@@ -49,7 +50,7 @@ def work(home: Path, parts, seed: int, acknowledged: int) -> None:
             os.write(acknowledged, f"taught {taught.id} {answer}\n".encode())
 
 
-def one_round(home: Path, parts, seed: int, most_ms: float) -> list[str]:
+def one_round(home: Path, parts: wiring.Parts, seed: int, most_ms: float) -> list[str]:
     """Fork, kill, and return what was acknowledged."""
     read, write = os.pipe()
     child = os.fork()
@@ -69,7 +70,7 @@ def one_round(home: Path, parts, seed: int, most_ms: float) -> list[str]:
     return lines
 
 
-def check(home: Path, parts, living: dict[str, str], doubtful: set[str]) -> None:
+def check(home: Path, parts: wiring.Parts, living: dict[str, str], doubtful: set[str]) -> None:
     """Compare the home with what was acknowledged."""
     engine = engine_on_disk(home, parts)
     try:
