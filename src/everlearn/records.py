@@ -13,7 +13,7 @@ from typing import Literal
 DEFAULT_TABLE = "default"
 DEFAULT_TENANT = "local"
 
-LessonKind = Literal["pair", "context_pair", "passage"]
+LessonKind = Literal["pair", "context_pair", "passage", "sealed"]
 LessonStatus = Literal["new", "active", "superseded", "quarantined"]
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -30,11 +30,12 @@ BackupPolicy = Literal["rewrite", "remove", "keep"]
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One thing to learn, of one of three kinds.
+    """One thing to learn, of one of four kinds.
 
     - "pair": when asked `prompt`, answer `answer`.
     - "context_pair": the same where the question comes with `context`, or behind it in a conversation.
     - "passage": `answer` is a passage of a document, and `prompt` its titles; it is read, not repeated.
+    - "sealed": key and value that came without text (a bundle of keys and values only); prompt and answer are empty.
 
     Attributes:
         prompt: the question, in any words; of a passage the titles above it, the outermost first.
@@ -52,9 +53,10 @@ class Lesson:
         status: "new" until taught, then "active" or "superseded"; "quarantined" where it is held back,
             never recalled.
         superseded_by: id of the lesson that replaced it, or empty.
-        kind: which of the three; a pair that has a context becomes a context pair when it is taught.
+        kind: which of the four; a pair that has a context becomes a context pair when it is taught.
         context: what the question is about, of a context pair.
         position: where in its document a passage stands, such as "page 3" or "lines 10-24".
+        sealed: key and value of a sealed lesson, packed; else empty.
         quarantine: why it is held back, or was before somebody released it; else empty.
     """
 
@@ -76,6 +78,7 @@ class Lesson:
     context: str = ""
     position: str = ""
     quarantine: str = ""
+    sealed: str = ""
 
     @property
     def question(self) -> str:

@@ -33,7 +33,9 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Write lessons to a file, oldest first; `import` teaches them again, text for text. Those held back are left out.
+    """Write lessons to a file, oldest first; `import` teaches them again, text for text.
+
+    Those held back and those without text are left out.
 
     The file appears complete or not at all.
     """
@@ -44,7 +46,7 @@ def export(
             store.table(table)
         query = LessonQuery(table=table, status=None if history else "active", limit=PAGE)
         held = 0 if query.status else store.count(LessonQuery(table=table, status="quarantined"))
-        total = store.count(query) - held
+        total = store.count(query) - held - store.count(LessonQuery(table=table, kind="sealed"))
         count = write_lessons(file, _counted(_pages(store, query), total, progress))
         note(store.folder, file, "export")
     if json:
@@ -71,7 +73,7 @@ def _pages(store: LessonStore, query: LessonQuery) -> Iterator[Lesson]:
     """All lessons that match, a page at a time."""
     offset = 0
     while page := store.lessons(LessonQuery(query.table, query.status, query.text, query.domain, PAGE, offset)):
-        yield from (lesson for lesson in page if lesson.status != "quarantined")
+        yield from (lesson for lesson in page if lesson.status != "quarantined" and lesson.kind != "sealed")
         offset += len(page)
 
 

@@ -153,6 +153,8 @@ def _id(lesson: Lesson, shown: dict[str, str]) -> Text:
 
 def _pair(lesson: Lesson) -> tuple[str, str]:
     """What stands for a lesson in a list; of a passage its titles and place, and how its text begins."""
+    if lesson.kind == "sealed":
+        return "(key and value only)", ""
     if lesson.kind != "passage":
         return one_line(lesson.question), one_line(lesson.answer)
     where = f", {lesson.position}" if lesson.position else ""

@@ -41,13 +41,19 @@ def export(
     path: Target,
     licence: Licence = "unknown",
     force: Force = False,
+    keys_and_values_only: Annotated[
+        bool,
+        typer.Option(
+            "--keys-and-values-only", help="No text of questions; answers can still be read from values (see the card)."
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Write a table with lessons, history, keys and values as one bundle that others can import.
 
     Values that are missing are computed first. Lessons that are held back stay at home.
     """
-    _export(choice_of(ctx), name, path, licence, force, json=json)
+    _export(choice_of(ctx), name, path, licence, force, sealed=keys_and_values_only, json=json)
 
 
 def copy(
@@ -155,9 +161,13 @@ def merge(
     show(Text.assemble(("merged ", "green") if merged.into else "", visible(merged.into), (f"  {counts}", "dim")))
 
 
-def _export(choice: Choice, name: str, path: Path, licence: str, force: bool, *, json: bool) -> None:
+def _export(
+    choice: Choice, name: str, path: Path, licence: str, force: bool, *, sealed: bool = False, json: bool
+) -> None:
     with open_learner(choice) as learner, steps_progress("computing values") as progress:
-        about = learner.export_table(name, path, licence=licence, force=force, progress=progress)
+        about = learner.export_table(
+            name, path, licence=licence, force=force, keys_and_values_only=sealed, progress=progress
+        )
     if json:
         show_json({"path": path, "manifest": about})
         return

@@ -21,7 +21,7 @@ TIME_FIELDS = ("valid_from", "valid_to")
 KIND_FIELDS = ("kind", "context", "position")
 FIELDS = ("prompt", "answer", "table", "domain", "importance", "source", "author", "tenant", *TIME_FIELDS, *KIND_FIELDS)
 # Written by an export for its reader's sake; the store gives new ones when a file is taught.
-STORE_FIELDS = ("id", "taught_at", "status", "superseded_by", "quarantine")
+STORE_FIELDS = ("id", "taught_at", "status", "superseded_by", "quarantine", "sealed")
 KNOWN_NAMES = frozenset((*PROMPT_NAMES, *ANSWER_NAMES, *FIELDS, *STORE_FIELDS))
 
 _EMPTY = Lesson(prompt="", answer="")
@@ -57,14 +57,15 @@ def lesson_of(row: Mapping[str, object], *, table: str | None) -> Lesson:
         LessonError: a prompt or an answer that cannot be learned.
     """
     check_names(list(row))
+    sealed = _is_set(row, "sealed")
     values = {name: _text(name, row[name]) for name in TEXT_FIELDS if _is_set(row, name)}
     times = {name: _time(name, row[name]) for name in TIME_FIELDS if _is_set(row, name)}
     if len(times) == 2 and times["valid_from"] >= times["valid_to"]:
         raise FileFormatError("valid_from is not before valid_to.", hint="Exchange the two.")
     importance = _share("importance", row["importance"]) if _is_set(row, "importance") else _EMPTY.importance
     return Lesson(
-        prompt=_checked_prompt(row),
-        answer=_checked_answer(row),
+        prompt="" if sealed else _checked_prompt(row),
+        answer="" if sealed else _checked_answer(row),
         table=table or values.get("table", DEFAULT_TABLE),
         domain=values.get("domain", _EMPTY.domain),
         importance=importance,

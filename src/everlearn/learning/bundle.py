@@ -27,6 +27,7 @@ from everlearn.learning.exchange import keep_values, packed_values
 from everlearn.learning.quarantine import Watch
 from everlearn.memory.correction import chosen_blocks
 from everlearn.memory.phrase import Encoded, pack, unpack
+from everlearn.memory.sealed import Sealed, base_of, opened, packed
 from everlearn.records import Lesson, TableSettings
 from everlearn.store.ids import new_id
 from everlearn.store.port import LessonQuery
@@ -81,11 +82,14 @@ def export_table(
     *,
     licence: str = "unknown",
     force: bool = False,
+    keys_and_values_only: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write a table as a bundle; values that are missing are computed first. Returns its manifest.
 
-    Lessons that are held back stay at home, and so do passages' windows, which are made again from the text.
+    Lessons that are held back stay at home, and so do passages' windows, which are made again from the text. With
+    `keys_and_values_only` no text of questions or answers goes along, nor history, passages, context pairs, sources,
+    authors and domains; what can be read all the same stands in the bundle's card.
 
     Raises:
         TableNotFoundError: no such table.
@@ -97,9 +101,12 @@ def export_table(
     with memory.lock:
         memory.refresh()
         lessons = [le for le in memory.store.lessons(LessonQuery(table=name, limit=_ALL)) if le.status != "quarantined"]
-    asked = [le for le in lessons if le.status == "active" and le.kind != "passage"]
+    asked = [le for le in lessons if le.status == "active" and le.kind in ("pair", "context_pair")]
     values = packed_values(memory, asked, settings, progress)
-    about = _about(engine, name, settings, lessons) | {"licence": licence}
+    if keys_and_values_only:
+        lessons, asked = _sealed(engine, [le for le in lessons if le.status == "active"], values), []
+    about = _about(engine, name, settings, lessons)
+    about |= {"licence": licence, "keys_and_values_only": keys_and_values_only}
     files = {
         bundle_files.CARD: card(about).encode(),
         bundle_files.LESSONS: b"".join((json.dumps(row_of(le), ensure_ascii=False) + "\n").encode() for le in lessons),
@@ -182,6 +189,13 @@ def check_base(engine: Engine, bundle: Bundle, *, derive: bool) -> bool:
         WrongBaseError: they do not, and are not to be derived again.
     """
     made, here = bundle.manifest["base_model"], engine.model
+    base = base_of(here.digest, here.dtype)
+    for entry in (opened(le.sealed) for le in bundle.lessons if le.kind == "sealed"):
+        if (entry.encoder, entry.base) != (engine.memory.keys.digest, base):
+            raise WrongBaseError(
+                f"The bundle holds keys and values without text, made on {made['name']}; this is {here.name}.",
+                hint="Without text nothing can be derived: ask for a bundle with text, or for one made on this model.",
+            )
     same = (made["digest"], made["dtype"]) == (here.digest, str(here.dtype))
     if not same and not derive:
         raise WrongBaseError(
@@ -194,10 +208,34 @@ def check_base(engine: Engine, bundle: Bundle, *, derive: bool) -> bool:
 
 def _watched(lesson: Lesson, encoded: Encoded | None, watch: Watch) -> Lesson:
     """The lesson, or the same held back."""
-    if lesson.status != "active":
+    if lesson.status != "active" or lesson.kind == "sealed":  # without text there is nothing to look at
         return lesson
     warnings = watch.warnings_alone(lesson, None if encoded is None else encoded.vector) if watch.holds else ()
     return dataclasses.replace(lesson, status="quarantined", quarantine=" ".join(warnings)) if warnings else lesson
+
+
+def _sealed(engine: Engine, lessons: Sequence[Lesson], values: Mapping[str, bytes]) -> list[Lesson]:
+    """Lessons without text: those that have none, and pairs reduced to key and value."""
+    pairs = [le for le in lessons if le.kind == "pair"]
+    encoded, keys = engine.memory.encoded_of(pairs), engine.memory.keys
+    base = base_of(engine.model.digest, engine.model.dtype)
+    bare = [
+        Lesson(
+            "",
+            "",
+            le.table,
+            importance=le.importance,
+            id=le.id,
+            taught_at=le.taught_at,
+            valid_from=le.valid_from,
+            valid_to=le.valid_to,
+            status="active",
+            kind="sealed",
+            sealed=packed(Sealed(keys.digest, base, encoded[le.id].vector, values[le.id])),
+        )
+        for le in pairs
+    ]
+    return [*(le for le in lessons if le.kind == "sealed"), *bare]
 
 
 def _about(engine: Engine, name: str, settings: TableSettings, lessons: Sequence[Lesson]) -> dict[str, Any]:
@@ -205,7 +243,6 @@ def _about(engine: Engine, name: str, settings: TableSettings, lessons: Sequence
     return {
         "table": name,
         "settings": dataclasses.asdict(dataclasses.replace(settings, layer="", owner="")),
-        "keys_and_values_only": False,
         "base_model": {"name": model.name, "digest": model.digest, "dtype": str(model.dtype)},
         "encoder": {"digest": keys.digest, "width": keys.width},
         "active": sum(le.status == "active" for le in lessons),
@@ -219,12 +256,12 @@ def _entries(ids: Sequence[str], keys: Mapping[str, Encoded], values: Mapping[st
     """Keys, word states and values as safetensors; what differs in length stands one behind the other, with offsets."""
     rows = [keys[i].vector for i in ids]
     words, word_offsets = _joined([pack(keys[i].states) for i in ids])
-    packed, value_offsets = _joined([values[i] for i in ids])
+    made, value_offsets = _joined([values[i] for i in ids])
     tensors: dict[str, NDArray[Any]] = {
         "keys": np.stack(rows).astype(np.float32) if rows else np.zeros((0, 0), np.float32),
         "words": words,
         "word_offsets": word_offsets,
-        "values": packed,
+        "values": made,
         "value_offsets": value_offsets,
     }
     return safetensors.numpy.save(tensors, {"ids": json.dumps(list(ids))})

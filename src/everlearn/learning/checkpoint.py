@@ -25,6 +25,7 @@ from everlearn.store.rules import check_tables
 
 FORM = 2  # 2: lessons have kinds, tables settings for context; 1 is still read
 _NAME = "everlearn_checkpoint"
+_LATER_FIELDS = ("quarantine", "sealed")  # which older checkpoints have not
 
 
 def save(store: LessonStore, path: Path, *, model: str) -> Path:
@@ -150,7 +151,9 @@ def lesson_in(row: dict[str, Any], path: Path) -> Lesson:
         FileFormatError: a field is missing, or of another kind.
     """
     try:
-        kept = {"quarantine": ""} | {name: row[name] for name in STORE_FIELDS if name in row or name != "quarantine"}
+        kept = dict.fromkeys(_LATER_FIELDS, "") | {
+            name: row[name] for name in STORE_FIELDS if name in row or name not in _LATER_FIELDS
+        }
         kept["taught_at"] = _moment(kept["taught_at"])
         return dataclasses.replace(lesson_of(row, table=None), **kept)
     except (KeyError, TypeError, ValueError, OverflowError) as cause:

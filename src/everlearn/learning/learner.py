@@ -267,6 +267,7 @@ class Learner:
         *,
         licence: str = "unknown",
         force: bool = False,
+        keys_and_values_only: bool = False,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Write a table as a bundle (a folder, or a .zip file), which others can import. Returns its manifest.
@@ -275,7 +276,15 @@ class Learner:
             TableNotFoundError: no such table.
             ConflictError: something is at `path` already, and `force` is not set.
         """
-        return export_table(self.engine, name, Path(path), licence=licence, force=force, progress=progress)
+        return export_table(
+            self.engine,
+            name,
+            Path(path),
+            licence=licence,
+            force=force,
+            keys_and_values_only=keys_and_values_only,
+            progress=progress,
+        )
 
     def import_table(self, bundle: str | Path | Bundle, *, table: str | None = None, derive: bool = False) -> Imported:
         """Make a table of a bundle: a path, or what `read_bundle` gave.

@@ -11,7 +11,8 @@ from typing import Literal, final, get_args
 from everlearn.errors import ConflictError, SettingsError, TableNotFoundError
 from everlearn.learning.exchange import keep_values, packed_values
 from everlearn.memory.memory import Memory
-from everlearn.memory.phrase import Encoded
+from everlearn.memory.phrase import Encoded, Floats
+from everlearn.memory.sealed import SAME, opened, value_of
 from everlearn.memory.table import LookupTable
 from everlearn.records import Lesson, TableSettings
 from everlearn.store.ids import new_id
@@ -110,6 +111,7 @@ class _Plan:
         self._rule = rule
         self._kept: dict[str, Lesson] = {}
         self._lost: dict[str, str] = {}  # lesson id -> id of the one that won
+        self._dropped: set[str] = set()  # sealed ones that lost
         self._copies: dict[str, str] = {}
         self._encoded: dict[str, Encoded] = {}
         self.equal = 0
@@ -118,17 +120,20 @@ class _Plan:
     @property
     def speaking(self) -> int:
         """How many lessons speak in the merged table."""
-        return len(self._kept) - len(self._lost)
+        return len(self._kept) - len(self._lost)  # once `lessons` has taken out what was dropped
 
     def compare(
         self, ours: Sequence[Lesson], theirs: Sequence[Lesson], table: LookupTable, progress: Progress | None
     ) -> None:
         self._kept = {le.id: le for le in ours}
-        words = {(le.kind, same_words(le.question), le.answer) for le in ours}
-        self._encoded = self._memory.encoded_of([le for le in (*ours, *theirs) if le.kind != "passage"])
+        both = (*ours, *theirs)
+        self._encoded = self._memory.encoded_of([le for le in both if le.kind not in ("passage", "sealed")])
+        words = {(le.kind, same_words(le.question), le.answer) for le in ours if le.kind != "sealed"}
         for done, lesson in enumerate(theirs, 1):
             if (lesson.kind, same_words(lesson.question), lesson.answer) in words:
                 self.equal += 1
+            elif lesson.kind == "passage":
+                self._kept[lesson.id] = lesson
             else:
                 self._add(lesson, table)
             if progress is not None:
@@ -137,6 +142,7 @@ class _Plan:
     def lessons(self, into: str) -> list[Lesson]:
         """The copies, complete."""
         now = datetime.now(UTC)
+        self._kept = {i: le for i, le in self._kept.items() if i not in self._dropped}
         self._copies = {i: new_id() for i in self._kept}
         return [
             dataclasses.replace(
@@ -153,24 +159,61 @@ class _Plan:
 
     def carry(self, settings: TableSettings) -> None:
         """Take keys and values along where they are known, since they are the same for the copies."""
-        own = [le for le in self._kept.values() if le.id not in self._lost and le.kind != "passage"]
+        own = [le for le in self._kept.values() if le.id not in self._lost and le.kind in ("pair", "context_pair")]
         self._memory.refresh({self._copies[le.id]: self._encoded[le.id] for le in own})
         known = packed_values(self._memory, own, settings, compute=False)
         keep_values(self._memory, {self._copies[i]: value for i, value in known.items()}, settings)
 
     def _add(self, lesson: Lesson, table: LookupTable) -> None:
-        self._kept[lesson.id] = lesson
-        if lesson.kind == "passage":
+        scores = self._same_question(lesson, table)
+        rivals = [i for i in scores if i in self._kept and not self._agree(self._kept[i], lesson)]
+        if len(rivals) < len(scores) and "sealed" in (
+            lesson.kind,
+            *(self._kept[i].kind for i in scores if i in self._kept),
+        ):
+            self.equal += 1  # without text, keys and tokens are all there is to tell equal lessons by
             return
-        vector = self._encoded[lesson.id].vector
-        key = self._memory.keys.key_of(lesson.question, vector)
-        rivals = [i for i in table.same_question(key) if i in self._kept and self._kept[i].answer != lesson.answer]
+        self._kept[lesson.id] = lesson
         for rival in rivals:
-            winner = self._winner(self._kept[rival], lesson)
-            if winner and rival not in self._lost and lesson.id not in self._lost:
-                self._lost[lesson.id if winner == rival else rival] = winner
-            kept = "" if self._rule == "report" else winner or "both"
-            self.conflicts.append(MergeConflict(rival, lesson.id, kept, float(self._encoded[rival].vector @ vector)))
+            self._decide(self._kept[rival], lesson, scores[rival])
+
+    def _decide(self, ours: Lesson, theirs: Lesson, score: float) -> None:
+        winner = self._winner(ours, theirs)
+        if winner and not {ours.id, theirs.id} & {*self._lost, *self._dropped}:
+            loser = theirs if winner == ours.id else ours
+            if loser.kind == "sealed":
+                self._dropped.add(loser.id)  # history is read by its text, of which it has none
+            else:
+                self._lost[loser.id] = winner
+        kept = "" if self._rule == "report" else winner or "both"
+        self.conflicts.append(MergeConflict(ours.id, theirs.id, kept, score))
+
+    def _same_question(self, lesson: Lesson, table: LookupTable) -> dict[str, float]:
+        """Lessons of ours that ask the same, with the cosine of the keys; where one has no text, the keys decide."""
+        vector = self._vector(lesson)
+        near = self._memory.sealed.near(table.name, vector)
+        if lesson.kind == "sealed":
+            near = near + table.near(vector)
+        found = {i: score for i, score in near if score >= SAME}
+        if lesson.kind != "sealed":
+            key = self._memory.keys.key_of(lesson.question, vector)
+            found |= {
+                i: float(self._encoded[i].vector @ vector) for i in table.same_question(key) if i in self._encoded
+            }
+        return found
+
+    def _agree(self, ours: Lesson, theirs: Lesson) -> bool:
+        if "sealed" not in (ours.kind, theirs.kind):
+            return ours.answer == theirs.answer
+        return self._tokens(ours) == self._tokens(theirs)
+
+    def _tokens(self, lesson: Lesson) -> tuple[int, ...]:
+        if lesson.kind == "sealed":
+            return value_of(lesson, self._memory.corrections.model.hidden_size).tokens
+        return self._memory.corrections.tokens(lesson.answer)
+
+    def _vector(self, lesson: Lesson) -> Floats:
+        return opened(lesson.sealed).key if lesson.kind == "sealed" else self._encoded[lesson.id].vector
 
     def _winner(self, ours: Lesson, theirs: Lesson) -> str:
         if self._rule == "newest":

@@ -44,8 +44,10 @@ def prepared(lesson: Lesson, engine: Engine) -> Lesson:
 def _kind_of(lesson: Lesson) -> tuple[LessonKind, str]:
     """Kind and clean context; a pair with a context is a context pair."""
     kind: LessonKind = "context_pair" if lesson.kind == "pair" and lesson.context else lesson.kind
-    if kind not in get_args(LessonKind):
-        raise LessonError(f"The kind is {kind!r}.", hint=f"Wanted: {', '.join(get_args(LessonKind))}.")
+    if kind not in get_args(LessonKind) or kind == "sealed":
+        raise LessonError(
+            f"The kind is {kind!r}.", hint=f"Wanted: {', '.join(k for k in get_args(LessonKind) if k != 'sealed')}."
+        )
     if kind != "context_pair":
         if lesson.context:
             raise LessonError("A passage has a context.", hint="Only a context pair has one.")

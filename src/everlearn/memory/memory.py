@@ -22,6 +22,7 @@ from everlearn.memory.key import KeyMaker, words
 from everlearn.memory.past import Past
 from everlearn.memory.phrase import Encoded
 from everlearn.memory.recall import Decided, Recall, content, decide, readings, spoken_beside, tells
+from everlearn.memory.sealed import SealedEntries, base_of, value_of
 from everlearn.memory.spans import Spans
 from everlearn.memory.table import Candidate, LookupTable
 from everlearn.memory.values import Corrections
@@ -65,6 +66,8 @@ class Memory:
         self._beside: dict[str, set[str]] = {}  # lesson id -> active ones with another answer, kept on purpose
         self._words = WordStates(keys, derived)
         self._vectors = KeyVectors(keys, derived)
+        base = base_of(corrections.model.digest, corrections.model.dtype)
+        self.sealed = SealedEntries(keys.digest, base, keys.width)
         self._spans = Spans(store)
         self._past = Past(store, self._vectors, keys, gate, self._words)
 
@@ -86,6 +89,9 @@ class Memory:
             else:
                 self._catch_up(ready or {})
             return self._seq
+
+    def __contains__(self, lesson_id: object) -> bool:
+        return lesson_id in self._home or lesson_id in self.sealed
 
     def tables(self) -> list[TableInfo]:
         """All tables."""
@@ -156,6 +162,8 @@ class Memory:
 
         A lesson that was forgotten while its correction was computed leaves nothing behind.
         """
+        if lesson.kind == "sealed":
+            return value_of(lesson, self.corrections.model.hidden_size)
         found = self.corrections.find(lesson, settings)
         if found is None:
             found = self.corrections.compute(lesson, settings)
@@ -198,7 +206,8 @@ class Memory:
         if as_of is not None:
             asked += self._past.tables(asked)
         asked = [table for table in asked if len(table)]
-        if not asked:
+        sealed = {n: self._tables[n].settings for n in names if as_of is None and self.sealed.holds_any([n])}
+        if not asked and not sealed:
             return tuple(names), [(None, ()) for _ in queries]
         texts = [readings(query, earlier, self.keys.rarity) for query, earlier in queries]
         behind = [[f"{query}\n{earlier[-1]}"] if self._contextual and earlier else [] for query, earlier in queries]
@@ -206,6 +215,8 @@ class Memory:
         keys = [self.keys.key_of(text, e.vector, e.states) for text, e in zip(flat, self.keys.read(flat), strict=True)]
         holding = None if as_of is None else self._past.holding(as_of)
         judged = [[c for table in asked for c in table.candidates(key, holding=holding)] for key in keys]
+        if sealed:
+            judged = [[*seen, *self.sealed.candidates(k.vector, sealed)] for seen, k in zip(judged, keys, strict=True)]
         found = iter([self._told(seen, text) for seen, text in zip(judged, flat, strict=True)])
         decided = []
         for several, more in zip(texts, behind, strict=True):
@@ -253,22 +264,27 @@ class Memory:
             self._read_tables()
         touched = list(dict.fromkeys(c.lesson_id for c in changes if c.lesson_id))
         now = self.store.lessons_by_id(touched)
-        live = {i for i, lesson in now.items() if lesson.status == "active" or self._spans.still_speaks(lesson)}
-        self._remove([i for i in touched if i in self._home])  # put in anew where it is live: its span may be another
+        live = {i for i, lesson in now.items() if self._is_live(lesson)}
+        self._remove([i for i in touched if i in self])  # put in anew where it is live: its span may be another
         self._past.catch_up(touched, now)
         gone = [i for i in touched if i not in now]
         if gone:
             self.corrections.drop(gone)
             self._words.drop(gone)
             self.derived.delete(gone)  # another process may have put something back after it was forgotten
-        self._add([le for le in now.values() if le.id in live and le.id not in self._home], ready)
+        self._add([le for le in now.values() if le.id in live and le.id not in self], ready)
         self._read_beside()
         self._seq = max((c.seq for c in changes), default=self._seq)
+
+    def _is_live(self, lesson: Lesson) -> bool:
+        waits = lesson.status == "superseded" and self._spans.still_speaks(lesson)
+        return lesson.status == "active" or waits
 
     def _read_tables(self) -> None:
         known = {info.name: info.settings for info in self.store.tables()}
         for name in set(self._tables) - set(known):
             self._remove([i for i, home in self._home.items() if home == name])
+            self.sealed.remove_table(name)
             del self._tables[name]
         for name, settings in known.items():
             table = self._tables.setdefault(name, LookupTable(name, settings, self.keys, self.gate, self._words))
@@ -277,10 +293,13 @@ class Memory:
     def _remove(self, ids: Sequence[str]) -> None:
         for lesson_id in ids:
             self._contextual.pop(lesson_id, None)
-        for lesson_id in ids:
+        self.sealed.remove(ids)
+        for lesson_id in [i for i in ids if i in self._home]:
             self._tables[self._home.pop(lesson_id)].remove(lesson_id)
 
     def _add(self, lessons: Sequence[Lesson], ready: Mapping[str, Encoded]) -> None:
+        self.sealed.add([le for le in lessons if le.kind == "sealed"])
+        lessons = [le for le in lessons if le.kind != "sealed"]
         if not lessons:
             return
         self._words.keep({le.id: ready[le.id] for le in lessons if le.id in ready})

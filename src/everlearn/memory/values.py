@@ -39,6 +39,10 @@ class Corrections:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def tokens(self, answer: str) -> tuple[int, ...]:
+        """Tokens [A] of an answer, the stop token last, as a value holds them."""
+        return tuple(self._text.answer_ids(answer))
+
     def find(self, lesson: Lesson, settings: TableSettings) -> Correction | None:
         """The correction of a lesson under these settings, where it was computed before."""
         name = (kind_of(self.model, settings), lesson.id)

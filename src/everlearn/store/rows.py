@@ -34,6 +34,7 @@ def lesson_row(lesson: Lesson) -> dict[str, Any]:
         "context": lesson.context,
         "position": lesson.position,
         "quarantine": lesson.quarantine,
+        "sealed": lesson.sealed,
     }
 
 
@@ -58,6 +59,7 @@ def lesson_of(row: Row[Any]) -> Lesson:
         context=row.context,
         position=row.position,
         quarantine=row.quarantine,
+        sealed=row.sealed,
     )
 
 

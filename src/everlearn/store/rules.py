@@ -162,6 +162,7 @@ def _check_complete(lesson: Lesson) -> None:
     assert lesson.status != "new", "a lesson that nobody decided on"
     assert lesson.kind in get_args(LessonKind), "a lesson of no known kind"
     assert (lesson.status == "superseded") == bool(lesson.superseded_by), "status and superseded_by contradict"
+    assert (lesson.kind == "sealed") == bool(lesson.sealed), "a sealed lesson without key and value, or another with"
     assert lesson.quarantine or lesson.status != "quarantined", "a lesson held back without a reason"
     for moment in (lesson.taught_at, lesson.valid_from, lesson.valid_to):
         assert moment is None or moment.tzinfo is not None, "a time without a zone"

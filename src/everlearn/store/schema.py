@@ -46,6 +46,7 @@ lessons = Table(
     Column("position", Text, nullable=False, server_default=""),
     Column("quarantine", Text, nullable=False, server_default=""),
     Column("salt", LargeBinary),  # of the lesson's digest in the chain; goes with the lesson
+    Column("sealed", Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 Index("lessons_table_status", lessons.c.table_name, lessons.c.status)
