@@ -30,7 +30,7 @@ def answers(learner, table):
     [("ours", {"Mirela"}, 1), ("theirs", {"Olaf"}, 1), ("newest", {"Olaf"}, 1), ("keep_both", {"Mirela", "Olaf"}, 0)],
 )
 def test_a_conflict_is_decided_by_the_rule(two, rule, speak, history):
-    merged = two.merge_tables("north", "south", "both", on_conflict=rule)
+    merged = two.sharing.merge_tables("north", "south", "both", on_conflict=rule)
     assert (merged.lessons, merged.equal, len(merged.conflicts)) == (2 + len(speak), 1, 1)
     assert answers(two, "both") == {"at 7", "in the shed"} | speak
     store = two.engine.memory.store
@@ -43,7 +43,7 @@ def test_a_conflict_is_decided_by_the_rule(two, rule, speak, history):
 
 
 def test_a_report_changes_nothing(two):
-    merged = two.merge_tables("north", "south", "", on_conflict="report")
+    merged = two.sharing.merge_tables("north", "south", "", on_conflict="report")
     assert [(c.kept, round(c.score, 3)) for c in merged.conflicts] == [("", 1.0)]
     assert (merged.into, merged.lessons, merged.equal) == ("", 0, 1)
     assert [info.name for info in two.engine.memory.tables()] == ["default", "north", "south"]
@@ -52,16 +52,16 @@ def test_a_report_changes_nothing(two):
 def test_values_go_along(two, monkeypatch):
     two.warm()
     monkeypatch.setattr(two.engine.memory.corrections, "compute", lambda *_: pytest.fail("a value was computed"))
-    two.merge_tables("north", "south", "both", on_conflict="ours")
+    two.sharing.merge_tables("north", "south", "both", on_conflict="ours")
     assert two.engine.answer(WHERE, tables=["both"]).text == "in the shed"
 
 
 def test_what_cannot_be_merged(two):
     with pytest.raises(TableNotFoundError):
-        two.merge_tables("north", "west", "both", on_conflict="ours")
+        two.sharing.merge_tables("north", "west", "both", on_conflict="ours")
     with pytest.raises(ConflictError, match="There is a table 'default' already"):
-        two.merge_tables("north", "south", "default", on_conflict="ours")
+        two.sharing.merge_tables("north", "south", "default", on_conflict="ours")
     with pytest.raises(SettingsError, match="Both tables"):
-        two.merge_tables("north", "north", "both", on_conflict="ours")
+        two.sharing.merge_tables("north", "north", "both", on_conflict="ours")
     with pytest.raises(SettingsError, match="The rule is 'mine'"):
-        two.merge_tables("north", "south", "both", on_conflict="mine")
+        two.sharing.merge_tables("north", "south", "both", on_conflict="mine")

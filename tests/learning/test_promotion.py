@@ -69,11 +69,11 @@ def test_impossible_layers_are_refused(learner, settings, says):
 def test_a_proposal_waits_and_its_acceptance_copies_with_lineage(layered):
     store = layered.engine.memory.store
     lesson = layered.teach(Lesson("Where do penguins sleep?", "in the shed", "ann", author="ann")).lesson
-    proposal = layered.propose(lesson.id, "support", author="ann", reason="customers ask it daily")
+    proposal = layered.sharing.propose(lesson.id, "support", author="ann", reason="customers ask it daily")
     assert store.proposals("pending") == [proposal]
     assert store.proposal(proposal.id[:12]) == proposal
     assert ask(layered, "support", question=lesson.prompt) is None
-    accepted = layered.accept(proposal.id, by="tom", decision="true")
+    accepted = layered.sharing.accept(proposal.id, by="tom", decision="true")
     copy = store.lesson(accepted.promoted_id)
     assert (copy.table, copy.answer, copy.author) == ("support", "in the shed", "ann")
     assert copy.source == f"promoted from lesson {lesson.id} of table ann, proposal {proposal.id}"
@@ -81,29 +81,31 @@ def test_a_proposal_waits_and_its_acceptance_copies_with_lineage(layered):
     assert (accepted.status, accepted.decided_by, accepted.decision) == ("accepted", "tom", "true")
     assert store.proposals() == [accepted]
     with pytest.raises(LessonError, match="was accepted by tom already"):
-        layered.reject(proposal.id, by="tim")
+        layered.sharing.reject(proposal.id, by="tim")
 
 
 def test_a_rejected_proposal_changes_nothing(layered):
     lesson = layered.teach(Lesson("Where do penguins sleep?", "in the shed", "ann")).lesson
-    proposal = layered.propose(lesson.id, "company", author="ann", reason="nice")
-    rejected = layered.reject(proposal.id, by="tom", decision="private")
+    proposal = layered.sharing.propose(lesson.id, "company", author="ann", reason="nice")
+    rejected = layered.sharing.reject(proposal.id, by="tom", decision="private")
     assert (rejected.status, rejected.decision, rejected.promoted_id) == ("rejected", "private", "")
     with pytest.raises(LessonError, match="was rejected"):
-        layered.accept(proposal.id, by="tom")
+        layered.sharing.accept(proposal.id, by="tom")
     assert ask(layered, "company", question=lesson.prompt) is None
 
 
 def test_a_proposal_goes_with_its_lesson_and_a_replaced_one_is_not_promoted(layered):
     store = layered.engine.memory.store
     lesson = layered.teach(Lesson("Where do penguins sleep?", "in the shed", "ann")).lesson
-    proposal = layered.propose(lesson.id, "support", author="ann", reason="nice")
+    proposal = layered.sharing.propose(lesson.id, "support", author="ann", reason="nice")
     newer = layered.teach(Lesson("Where do penguins sleep?", "in the barn", "ann"))
     with pytest.raises(LessonError, match="is superseded; only an active one"):
-        layered.accept(proposal.id, by="tom")
+        layered.sharing.accept(proposal.id, by="tom")
     layered.forget(lesson.id)
     assert store.proposals() == []
-    second = layered.accept(layered.propose(newer.lesson.id, "support", author="a", reason="b").id, by="tom")
+    second = layered.sharing.accept(
+        layered.sharing.propose(newer.lesson.id, "support", author="a", reason="b").id, by="tom"
+    )
     layered.forget(second.promoted_id)
     assert store.proposals() == []
 
@@ -111,10 +113,10 @@ def test_a_proposal_goes_with_its_lesson_and_a_replaced_one_is_not_promoted(laye
 def test_what_cannot_be_proposed(layered):
     lesson = layered.teach(Lesson("Where do penguins sleep?", "in the shed", "support")).lesson
     with pytest.raises(SettingsError, match=r"'ann' \(personal\) is not above 'support' \(team\)"):
-        layered.propose(lesson.id, "ann", author="a", reason="b")
+        layered.sharing.propose(lesson.id, "ann", author="a", reason="b")
     with pytest.raises(TableNotFoundError):
-        layered.propose(lesson.id, "none", author="a", reason="b")
+        layered.sharing.propose(lesson.id, "none", author="a", reason="b")
     with pytest.raises(LessonError, match="author of the proposal is empty"):
-        layered.propose(lesson.id, "company", author=" ", reason="b")
+        layered.sharing.propose(lesson.id, "company", author=" ", reason="b")
     with pytest.raises(NotFoundError, match="No one proposal"):
-        layered.accept("nothing", by="tom")
+        layered.sharing.accept("nothing", by="tom")

@@ -22,7 +22,7 @@ def bundle(learner, tmp_path):
     learner.teach(Lesson(WHO, "Mirela", "team", source="secret book", author="ann", domain="bread"))
     learner.teach(Lesson(WHEN, "at 7", "team"))
     learner.teach(Lesson("Handbook", "The mill of Quux grinds rye.", "team", kind="passage", source="h.md"))
-    learner.export_table("team", tmp_path / "bundle", keys_and_values_only=True)
+    learner.sharing.export_table("team", tmp_path / "bundle", keys_and_values_only=True)
     return tmp_path / "bundle"
 
 
@@ -30,7 +30,7 @@ def bundle(learner, tmp_path):
 def elsewhere(parts, tmp_path, bundle):
     engine = engine_on_disk(tmp_path / "elsewhere", parts)
     learner = toy_learner(engine)
-    learner.import_table(bundle)
+    learner.sharing.import_table(bundle)
     yield learner
     engine.close()
 
@@ -68,9 +68,9 @@ def test_sealed_entries_survive_reopening_checkpoints_and_another_export(elsewhe
     other = toy_learner(toy_engine(parts=parts))
     other.load_checkpoint(path)
     assert spoke(other, WHEN) is not None
-    other.export_table("team", tmp_path / "second", keys_and_values_only=True)
+    other.sharing.export_table("team", tmp_path / "second", keys_and_values_only=True)
     third = toy_learner(toy_engine(parts=parts))
-    assert third.import_table(tmp_path / "second").active == 2
+    assert third.sharing.import_table(tmp_path / "second").active == 2
     assert spoke(third, WHO) is not None
     assert third.warm() == 0
 
@@ -91,7 +91,7 @@ def test_another_base_model_is_refused_also_with_derive(bundle):
     other = toy_learner(toy_engine(parts=toy_parts(seed=7)))
     for derive in (False, True):
         with pytest.raises(WrongBaseError, match="keys and values without text") as refused:
-            other.import_table(bundle, derive=derive)
+            other.sharing.import_table(bundle, derive=derive)
         assert "nothing can be derived" in refused.value.hint
     assert other.engine.memory.store.count(LessonQuery()) == 0
 
@@ -110,10 +110,10 @@ def test_keys_decide_conflicts_in_a_merge(elsewhere, rule, wins, turned):
     sealed_id, own_id = spoke(elsewhere, WHO, "team").lesson_id, spoke(elsewhere, WHO, "own").lesson_id
     pair = (sealed_id, own_id) if not turned else (own_id, sealed_id)
     names = ("team", "own") if not turned else ("own", "team")
-    report = elsewhere.merge_tables(*names, "", on_conflict="report")
+    report = elsewhere.sharing.merge_tables(*names, "", on_conflict="report")
     assert [(c.ours, c.theirs, round(c.score, 3)) for c in report.conflicts] == [(*pair, 1.0)]
     assert report.equal == 1
-    merged = elsewhere.merge_tables(*names, "both", on_conflict=rule)
+    merged = elsewhere.sharing.merge_tables(*names, "both", on_conflict=rule)
     assert merged.conflicts[0].kept == ("both" if wins is None else pair[wins])
     assert merged.lessons == (3 if wins is None else 2)
     said = elsewhere.engine.memory.store.lesson(spoke(elsewhere, WHO, "both").lesson_id)

@@ -40,7 +40,7 @@ def propose(
     """Propose a lesson. It waits on disk until somebody accepts or rejects it."""
     with open_learner(choice_of(ctx)) as learner:
         store = learner.engine.memory.store
-        proposal = learner.propose(store.resolve(lesson_id), to, author=author, reason=reason)
+        proposal = learner.sharing.propose(store.resolve(lesson_id), to, author=author, reason=reason)
     _say("proposed", proposal, json=json)
 
 
@@ -86,7 +86,7 @@ def accept(
     """Accept a proposal: the lesson is copied into the table, and the copy says where it comes from."""
     with open_learner(choice_of(ctx)) as learner:
         try:
-            proposal = learner.accept(proposal_id, by=by, decision=reason, on_conflict=on_conflict.chosen())
+            proposal = learner.sharing.accept(proposal_id, by=by, decision=reason, on_conflict=on_conflict.chosen())
         except ConflictError as error:
             raise ConflictError(error.message, hint="Replace it with --on-conflict supersede.") from error
     _say("accepted", proposal, json=json)
@@ -98,7 +98,7 @@ def reject(
 ) -> None:
     """Reject a proposal; the lesson stays where it is."""
     with open_learner(choice_of(ctx)) as learner:
-        proposal = learner.reject(proposal_id, by=by, decision=reason)
+        proposal = learner.sharing.reject(proposal_id, by=by, decision=reason)
     _say("rejected", proposal, json=json)
 
 

@@ -95,7 +95,7 @@ def import_(
 
     bundle = read_bundle(path)
     with open_learner(choice_of(ctx)) as learner:
-        imported = learner.import_table(bundle, table=table, derive=derive)
+        imported = learner.sharing.import_table(bundle, table=table, derive=derive)
         if derive:
             with steps_progress("computing values") as progress:
                 learner.warm(progress=progress)
@@ -129,7 +129,7 @@ def merge(
     if not into and on_conflict is not Rule.REPORT:
         raise typer.BadParameter("Wanted: --into NAME, or --on-conflict report.")
     with open_learner(choice_of(ctx)) as learner, steps_progress("comparing") as progress:
-        merged = learner.merge_tables(ours, theirs, into, on_conflict=on_conflict.value, progress=progress)
+        merged = learner.sharing.merge_tables(ours, theirs, into, on_conflict=on_conflict.value, progress=progress)
         store = learner.engine.memory.store
         lessons = store.lessons_by_id([i for c in merged.conflicts for i in (c.ours, c.theirs)])
         shown = short_ids(store, lessons)
@@ -165,7 +165,7 @@ def _export(
     choice: Choice, name: str, path: Path, licence: str, force: bool, *, sealed: bool = False, json: bool
 ) -> None:
     with open_learner(choice) as learner, steps_progress("computing values") as progress:
-        about = learner.export_table(
+        about = learner.sharing.export_table(
             name, path, licence=licence, force=force, keys_and_values_only=sealed, progress=progress
         )
     if json:

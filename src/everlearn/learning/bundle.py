@@ -8,25 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
-import safetensors.numpy
-from numpy.typing import NDArray
 
 from everlearn.corpus.lesson_fields import row_of
 from everlearn.engine.engine import Engine
 from everlearn.errors import ConflictError, FileFormatError, InputError, WrongBaseError
-from everlearn.learning import bundle_files
+from everlearn.learning import bundle_entries, bundle_files
 from everlearn.learning.bundle_card import card
 from everlearn.learning.checkpoint import check_links, lesson_in
 from everlearn.learning.exchange import keep_values, packed_values
 from everlearn.learning.quarantine import Watch
 from everlearn.memory.correction import chosen_blocks
-from everlearn.memory.phrase import Encoded, pack, unpack
+from everlearn.memory.phrase import Encoded
 from everlearn.memory.sealed import Sealed, base_of, opened, packed
 from everlearn.records import Lesson, TableSettings
 from everlearn.store.ids import new_id
@@ -97,6 +93,7 @@ def export_table(
         StoreFullError, StoreReadOnlyError: it cannot be written.
     """
     memory = engine.memory
+    licence = " ".join(licence.split())  # it stands in a line of the card
     settings = memory.store.table(name)
     with memory.lock:
         memory.refresh()
@@ -110,7 +107,7 @@ def export_table(
     files = {
         bundle_files.CARD: card(about).encode(),
         bundle_files.LESSONS: b"".join((json.dumps(row_of(le), ensure_ascii=False) + "\n").encode() for le in lessons),
-        bundle_files.ENTRIES: _entries([le.id for le in asked], memory.encoded_of(asked), values),
+        bundle_files.ENTRIES: bundle_entries.to_bytes([le.id for le in asked], memory.encoded_of(asked), values),
     }
     bundle_files.write(path, files, about, force=force)
     return about
@@ -128,7 +125,7 @@ def read_bundle(path: Path) -> Bundle:
         settings = TableSettings(**fields | {"blocks": tuple(fields["blocks"])})
         check_tables({table: settings})
         rows = [json.loads(line) for line in files[bundle_files.LESSONS].splitlines()]
-        keys, values = _opened(files[bundle_files.ENTRIES])
+        keys, values = bundle_entries.from_bytes(files[bundle_files.ENTRIES])
         str(manifest["base_model"]["digest"]), str(manifest["encoder"]["digest"])
     except (KeyError, TypeError, ValueError, AttributeError, InputError, safetensors.SafetensorError) as cause:
         raise FileFormatError(f"{path} cannot be used: {cause}", hint="Export it again.") from cause
@@ -250,45 +247,6 @@ def _about(engine: Engine, name: str, settings: TableSettings, lessons: Sequence
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "everlearn": version("everlearn"),
     }
-
-
-def _entries(ids: Sequence[str], keys: Mapping[str, Encoded], values: Mapping[str, bytes]) -> bytes:
-    """Keys, word states and values as safetensors; what differs in length stands one behind the other, with offsets."""
-    rows = [keys[i].vector for i in ids]
-    words, word_offsets = _joined([pack(keys[i].states) for i in ids])
-    made, value_offsets = _joined([values[i] for i in ids])
-    tensors: dict[str, NDArray[Any]] = {
-        "keys": np.stack(rows).astype(np.float32) if rows else np.zeros((0, 0), np.float32),
-        "words": words,
-        "word_offsets": word_offsets,
-        "values": made,
-        "value_offsets": value_offsets,
-    }
-    return safetensors.numpy.save(tensors, {"ids": json.dumps(list(ids))})
-
-
-def _opened(body: bytes) -> tuple[dict[str, Encoded], dict[str, bytes]]:
-    head = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
-    ids = json.loads(head["__metadata__"]["ids"])
-    tensors = safetensors.numpy.load(body)
-    keys = tensors["keys"]
-    words, values = (_parted(tensors[name], tensors[f"{name[:-1]}_offsets"]) for name in ("words", "values"))
-    if not len(ids) == len(keys) == len(words) == len(values):
-        raise ValueError("keys, values and ids do not fit together")
-    rows = zip(ids, keys, words, strict=True)
-    return {i: Encoded(k, unpack(w, keys.shape[1])) for i, k, w in rows}, dict(zip(ids, values, strict=True))
-
-
-def _joined(parts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    offsets = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
-    return np.frombuffer(b"".join(parts), np.uint8), offsets
-
-
-def _parted(body: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[bytes]:
-    places = offsets.tolist()
-    if sorted(places) != places or places[-1] != len(body):
-        raise ValueError("offsets do not fit what they divide")
-    return [body[a:b].tobytes() for a, b in pairwise(places)]
 
 
 def _renamed(lessons: Sequence[Lesson], taken: Mapping[str, Lesson], table: str) -> tuple[list[Lesson], dict[str, str]]:

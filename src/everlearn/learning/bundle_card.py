@@ -25,7 +25,7 @@ def card(manifest: Mapping[str, Any]) -> str:
     """The card as Markdown, with the fields of model hubs in front."""
     base, encoder = manifest["base_model"], manifest["encoder"]
     sealed = manifest["keys_and_values_only"]
-    settings = ", ".join(f"{name} {value}" for name, value in manifest["settings"].items())
+    settings = ", ".join(f"{name} {value}" for name, value in manifest["settings"].items() if value not in ("", []))
     return f"""---
 license: {manifest["licence"]}
 base_model: {base["name"]}

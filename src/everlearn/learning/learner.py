@@ -6,17 +6,15 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from everlearn.engine.engine import Engine
 from everlearn.errors import SettingsError
 from everlearn.learning import backups, checkpoint, forgetting
 from everlearn.learning.background import BackgroundCorrections
-from everlearn.learning.bundle import Bundle, Imported, export_table, import_bundle, read_bundle
 from everlearn.learning.feedback import lesson_of
-from everlearn.learning.merge import Merged, MergeRule, merge
-from everlearn.learning.promotion import check_pending, copy_for, decided, propose
 from everlearn.learning.quarantine import Watch, release
+from everlearn.learning.sharing import Sharing
 from everlearn.learning.teach import prepared, teach
 from everlearn.learning.undo import undo
 from everlearn.memory.correction import chosen_blocks
@@ -27,7 +25,6 @@ from everlearn.records import (
     Forgotten,
     Lesson,
     OnConflict,
-    Proposal,
     Quarantine,
     Sampling,
     TableSettings,
@@ -53,6 +50,9 @@ class Learner:
         background: compute corrections in a thread after teaching; otherwise the first question that needs one does.
         quarantine: what happens to lessons that look like poison: "on" holds them back, "warn" only says so, "off" does
             not look; None = as the settings say.
+
+    Attributes:
+        sharing: bundles, merging, promotion.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Learner:
         self.engine = engine
         self._backup_policy = backup_policy
         self._watch = Watch(engine.memory, quarantine or engine.quarantine)
+        self.sharing = Sharing(engine, self._watch, self.teach)
         self._background = BackgroundCorrections(engine.memory) if background else None
         if self._background is not None:
             engine.before_close.append(self._background.close)
@@ -134,37 +135,6 @@ class Learner:
         if self._background is not None:
             self._background.add([lesson_id])
         return released
-
-    def propose(self, lesson_id: str, table: str, *, author: str, reason: str) -> Proposal:
-        """Propose a lesson for a table of a higher layer; see `everlearn.learning.promotion.propose`."""
-        return propose(self.engine.memory, lesson_id, table, author=author, reason=reason)
-
-    def accept(
-        self, proposal_id: str, *, by: str, decision: str = "", on_conflict: OnConflict = "supersede"
-    ) -> Proposal:
-        """Accept a proposal: the lesson is copied into the table, and its source says where it comes from.
-
-        Raises:
-            NotFoundError: no such proposal.
-            LessonError: it was decided on already, or its lesson was replaced meanwhile.
-            ConflictError: `on_conflict` is "reject" and the table answers the question otherwise.
-        """
-        memory = self.engine.memory
-        proposal = memory.store.proposal(proposal_id)
-        taught = self.teach(copy_for(memory, proposal), on_conflict=on_conflict)
-        return decided(memory, proposal, "accepted", by=by, decision=decision, promoted_id=taught.lesson.id)
-
-    def reject(self, proposal_id: str, *, by: str, decision: str = "") -> Proposal:
-        """Reject a proposal; the lesson stays where it is.
-
-        Raises:
-            NotFoundError: no such proposal.
-            LessonError: it was decided on already.
-        """
-        memory = self.engine.memory
-        proposal = memory.store.proposal(proposal_id)
-        check_pending(proposal)
-        return decided(memory, proposal, "rejected", by=by, decision=decision)
 
     def forget(self, what: str | Iterable[str] | ForgetRequest) -> Forgotten:
         """Un-learn lessons: rows, vectors, corrections and kept turns that rest on them are removed, not hidden.
@@ -259,49 +229,6 @@ class Learner:
             if progress is not None:
                 progress(done, len(todo))
         return len(todo)
-
-    def export_table(
-        self,
-        name: str,
-        path: str | Path,
-        *,
-        licence: str = "unknown",
-        force: bool = False,
-        keys_and_values_only: bool = False,
-        progress: Progress | None = None,
-    ) -> dict[str, Any]:
-        """Write a table as a bundle (a folder, or a .zip file), which others can import. Returns its manifest.
-
-        Raises:
-            TableNotFoundError: no such table.
-            ConflictError: something is at `path` already, and `force` is not set.
-        """
-        return export_table(
-            self.engine,
-            name,
-            Path(path),
-            licence=licence,
-            force=force,
-            keys_and_values_only=keys_and_values_only,
-            progress=progress,
-        )
-
-    def import_table(self, bundle: str | Path | Bundle, *, table: str | None = None, derive: bool = False) -> Imported:
-        """Make a table of a bundle: a path, or what `read_bundle` gave.
-
-        Raises:
-            FileFormatError: no bundle, damaged or changed; the message names the file.
-            WrongBaseError: made on another base model, and `derive` is not set.
-            ConflictError: a table of this name holds lessons already.
-        """
-        read = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
-        return import_bundle(self.engine, read, self._watch, table=table, derive=derive)
-
-    def merge_tables(
-        self, ours: str, theirs: str, into: str, *, on_conflict: MergeRule, progress: Progress | None = None
-    ) -> Merged:
-        """Merge two tables into a new one; see `everlearn.learning.merge.merge`."""
-        return merge(self.engine.memory, ours, theirs, into, on_conflict, progress=progress)
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write all tables and lessons, with their history, to one file; atomically."""
