@@ -1,14 +1,15 @@
 """Keys and values only: no text leaves, the entries answer, can be forgotten and merged; keys decide conflicts."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 import torch
 
-from everlearn.errors import LessonError, WrongBaseError
+from everlearn.errors import ConflictError, LessonError, WrongBaseError
 from everlearn.learning.bundle import read_bundle
 from everlearn.memory.sealed import value_of
-from everlearn.records import Lesson, TableSettings
+from everlearn.records import Feedback, Lesson, TableSettings, Turn
 from everlearn.store.port import LessonQuery
 from toys import engine_on_disk, toy_engine, toy_learner, toy_parts
 
@@ -119,3 +120,21 @@ def test_keys_decide_conflicts_in_a_merge(elsewhere, rule, wins, turned):
     said = elsewhere.engine.memory.store.lesson(spoke(elsewhere, WHO, "both").lesson_id)
     if wins is not None:
         assert (said.kind == "sealed") == (pair[wins] == sealed_id)
+
+
+def test_teaching_and_feedback_replace_a_sealed_entry_and_forgetting_brings_it_back(elsewhere):
+    sealed_id = spoke(elsewhere, WHO).lesson_id
+    with pytest.raises(ConflictError):
+        elsewhere.teach(Lesson(WHO, "Olaf", "team"), on_conflict="reject")
+    taught = elsewhere.teach(Lesson(WHO, "Olaf", "team"))
+    assert taught.superseded == (sealed_id,)
+    assert spoke(elsewhere, WHO).lesson_id == taught.lesson.id
+    assert elsewhere.engine.recall(WHO, as_of=datetime.now(UTC)).spoke.lesson_id == taught.lesson.id
+    elsewhere.forget(taught.lesson.id)
+    assert spoke(elsewhere, WHO).lesson_id == sealed_id
+    session = elsewhere.engine.session(tables=["team"])
+    answer = session.say(WHO)
+    turn = Turn("t1", "s1", WHO, answer.text, answer.receipt, datetime.now(UTC))
+    elsewhere.engine.memory.store.add_turn(turn)
+    fixed = elsewhere.learn_from_feedback(Feedback(WHO, "wrong", "Olga", turn="t1"))
+    assert (fixed.lesson.prompt, fixed.lesson.table, fixed.superseded) == (WHO, "team", (sealed_id,))

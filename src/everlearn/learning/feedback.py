@@ -45,6 +45,8 @@ def _placed(lesson: Lesson, turn: Turn, memory: Memory) -> Lesson:
     old = memory.store.lessons_by_id([spoke.lesson_id]).get(spoke.lesson_id) if spoke is not None else None
     if old is None:
         return dataclasses.replace(lesson, prompt=asked)
+    if old.kind == "sealed":  # its own wording is not known
+        return dataclasses.replace(lesson, prompt=asked, table=old.table)
     misfired = asks_another(memory.keys.key(asked), memory.keys.key(old.question))
     if misfired:
         return dataclasses.replace(lesson, prompt=asked, table=old.table)

@@ -111,6 +111,8 @@ class Plan:
         key = self._memory.keys.key_of(lesson.question, encoded.vector)
         scratch = self._scratch.get(lesson.table)
         ids = [*self._memory.table(lesson.table).same_question(key), *(scratch.same_question(key) if scratch else [])]
+        if lesson.kind != "passage":
+            ids += self._memory.sealed.same_question(lesson.table, encoded.vector)
         # The table may hold superseded lessons whose successors' time has not come.
         return [found for found in self._timeline.lessons(ids) if found.status == "active"]
 

@@ -94,6 +94,10 @@ class SealedEntries:
         """Entries of a table nearest to a vector [K], with their cosines."""
         return self._tables[table].search(vector, CANDIDATES) if table in self._tables else []
 
+    def same_question(self, table: str, vector: NDArray[np.float32]) -> list[str]:
+        """Entries of a table that ask the same as a key [K]."""
+        return [lesson_id for lesson_id, score in self.near(table, vector) if score >= SAME]
+
     def candidates(self, vector: NDArray[np.float32], tables: Mapping[str, TableSettings]) -> list[Candidate]:
         """Entries near a question [K], by tables that are asked."""
         return [
