@@ -75,7 +75,7 @@ def test_what_was_written_is_sound_also_after_forgetting(path):
         ("DELETE FROM lessons WHERE id = 'b'", "b"),
         ("INSERT INTO lessons SELECT 99, 'evil', prompt, 'Eve.', table_name, domain, importance, source,"
          " author, tenant, taught_at, valid_from, valid_to, status, superseded_by, kind, context, position,"
-         " quarantine, salt FROM lessons WHERE id = 'b'", "evil"),
+         " quarantine, salt, sealed FROM lessons WHERE id = 'b'", "evil"),
         ("UPDATE lookup_tables SET threshold = 0 WHERE name = 'default'", "table default"),
         ("INSERT INTO lookup_tables SELECT 'new', threshold, residual, blocks, sparsity, output, \"values\","
          " context_threshold, context_tokens, layer, owner FROM lookup_tables WHERE name = 'docs'", "table new"),
