@@ -415,6 +415,31 @@ class Backup:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """Outcome of learning a document.
+
+    Attributes:
+        source: of its passages.
+        taught: what became of each passage.
+        removed: passages of an earlier form of the document, by id; they are forgotten.
+    """
+
+    source: str
+    taught: tuple[Taught, ...]
+    removed: tuple[str, ...] = ()
+
+    @property
+    def new(self) -> int:
+        """How many passages were not known before."""
+        return sum(not each.known for each in self.taught)
+
+    @property
+    def known(self) -> int:
+        """How many passages were known already."""
+        return sum(each.known for each in self.taught)
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """Outcome of forgetting.
 

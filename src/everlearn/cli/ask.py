@@ -11,8 +11,8 @@ from everlearn.cli import options
 from everlearn.cli.interrupt import cancelled_by_ctrl_c
 from everlearn.cli.lesson_ids import short_ids
 from everlearn.cli.opening import choice_of, open_engine
-from everlearn.cli.receipts import answer_document, lessons_of, receipt_view
-from everlearn.cli.screen import is_terminal, out, show, show_json
+from everlearn.cli.receipts import answer_document, citations, lessons_of, receipt_view
+from everlearn.cli.screen import is_terminal, note, out, show, show_json
 from everlearn.cli.wrapping import WrappedWriter
 from everlearn.errors import InputError
 from everlearn.records import Answer
@@ -55,12 +55,16 @@ def ask(
         if user or team:
             tables = engine.tables_for(user, team or ())
         answer = write_answer(engine.stream(prompt, tables=tables, sampling=sampling, as_of=as_of), silent=json)
-        lessons = lessons_of(answer.receipt, engine.memory.store) if receipt or json else {}
+        needed = receipt or json or bool(answer.receipt.context)
+        lessons = lessons_of(answer.receipt, engine.memory.store) if needed else {}
         shown = short_ids(engine.memory.store, lessons)
     if json:
         show_json(answer_document(answer, lessons))
     elif receipt:
         show(receipt_view(answer, lessons, shown))
+    else:
+        for line in citations(answer.receipt, lessons):
+            note(line)
     if answer.finish_reason == "cancelled":
         raise typer.Exit(130)
 

@@ -103,10 +103,10 @@ def _meant(room: ChatRoom, rest: str) -> str:
         return room.taught[-1]
     if rest:
         return room.store.resolve(rest)
-    spoke = room.session.last.receipt.spoke if room.session.last else None
-    if spoke is None:
+    resting = room.session.last.receipt.rests_on if room.session.last else ()
+    if not resting:
         raise ConversationError("The last answer rests on no lesson.", hint="Name one by its id, or say: /forget last")
-    return spoke.lesson_id
+    return resting[0].lesson_id
 
 
 def _tables(room: ChatRoom, rest: str) -> None:

@@ -10,8 +10,8 @@ from rich.text import Text
 from everlearn.cli.ask import write_answer
 from everlearn.cli.chat_input import Lines
 from everlearn.cli.lesson_ids import short_ids
-from everlearn.cli.receipts import silence, tokens_per_second
-from everlearn.cli.screen import one_line, show
+from everlearn.cli.receipts import citations, lessons_of, silence, tokens_per_second
+from everlearn.cli.screen import one_line, show, text
 from everlearn.errors import ConversationError, NotFoundError
 from everlearn.records import DEFAULT_TABLE, Answer, Lesson, Taught
 from everlearn.store.port import LessonQuery, LessonStore
@@ -117,6 +117,8 @@ class ChatRoom:
             show(Text("(stopped)", "dim"))
         elif answer.finish_reason == "length":
             show(Text("(cut off at the most tokens)", "dim"))
+        for line in citations(answer.receipt, lessons_of(answer.receipt, self.store)):
+            show(text(line, "dim"))
         spoke = answer.receipt.spoke
         hushed = next((r for r in answer.receipt.recalled if r.decision == "silent"), None)
         nearest = spoke or hushed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from textwrap import shorten
 from typing import Annotated, cast
 
 import typer
@@ -12,14 +11,14 @@ from rich.text import Text
 from everlearn.cli import forget, lesson_audit, lesson_conflicts, lesson_exchange, options, quarantine
 from everlearn.cli.lesson_ids import short_ids
 from everlearn.cli.opening import choice_of, open_store
-from everlearn.cli.screen import Rows, document, grid, note, one_line, show, show_json, show_rows, text
+from everlearn.cli.receipts import cited, shortened
+from everlearn.cli.screen import Rows, document, grid, note, show, show_json, show_rows, text
 from everlearn.errors import SettingsError
 from everlearn.records import DEFAULT_TABLE, Lesson, LessonStatus
 from everlearn.store.port import LessonQuery, LessonStore
 
 app = typer.Typer(help="List, search, show, undo, forget, audit, export and import lessons.", no_args_is_help=True)
 
-LONGEST_IN_LIST = 160
 STATUSES = ("active", "superseded", "quarantined", "all")
 LessonId = Annotated[
     str, typer.Argument(metavar="ID", help="Id of the lesson, or the beginning of it.", show_default=False)
@@ -155,10 +154,7 @@ def _pair(lesson: Lesson) -> tuple[str, str]:
     """What stands for a lesson in a list; of a passage its titles and place, and how its text begins."""
     if lesson.kind == "sealed":
         return "(key and value only)", ""
-    if lesson.kind != "passage":
-        return one_line(lesson.question), one_line(lesson.answer)
-    where = f", {lesson.position}" if lesson.position else ""
-    return one_line(lesson.prompt) + where, shorten(one_line(lesson.answer), LONGEST_IN_LIST, placeholder=" …")
+    return cited(lesson), shortened(lesson)
 
 
 def _kind(lesson: Lesson) -> str:

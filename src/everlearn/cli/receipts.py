@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import shorten
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -13,12 +14,15 @@ from everlearn.store.port import LessonStore
 
 _STYLES = {
     "spoke": "green",
+    "context": "green",
+    "no_room": "yellow",
     "outranked": "yellow",
     "kept_beside": "yellow",
     "below_threshold": "dim",
     "silent": "magenta",
 }
 FORGOTTEN = "(forgotten)"
+LONGEST_IN_LIST = 160
 
 
 def lessons_of(receipt: Receipt, store: LessonStore) -> dict[str, Lesson]:
@@ -77,10 +81,30 @@ def answer_document(answer: Answer, lessons: Mapping[str, Lesson]) -> dict[str, 
         | {
             "prompt": lessons[recalled.lesson_id].prompt if recalled.lesson_id in lessons else None,
             "answer": lessons[recalled.lesson_id].answer if recalled.lesson_id in lessons else None,
+            "position": lessons[recalled.lesson_id].position if recalled.lesson_id in lessons else None,
+            "source": lessons[recalled.lesson_id].source if recalled.lesson_id in lessons else None,
         }
         for recalled in answer.receipt.recalled
     ]
     return document(answer) | {"receipt": receipt}
+
+
+def cited(lesson: Lesson) -> str:
+    """A lesson as it is named under an answer: a passage by its titles and where it stands, a pair by its question."""
+    if lesson.kind != "passage":
+        return one_line(lesson.question)
+    return one_line(lesson.prompt) + (f", {lesson.position}" if lesson.position else "")
+
+
+def shortened(lesson: Lesson) -> str:
+    """A lesson's answer on one line; of a passage how it begins."""
+    answer = one_line(lesson.answer)
+    return shorten(answer, LONGEST_IN_LIST, placeholder=" …") if lesson.kind == "passage" else answer
+
+
+def citations(receipt: Receipt, lessons: Mapping[str, Lesson]) -> list[str]:
+    """What the model read with the question, one line each, best first."""
+    return [f"↳ read: {cited(lessons[r.lesson_id])}" for r in receipt.context if r.lesson_id in lessons]
 
 
 def _row(recalled: Recalled, lesson: Lesson | None, shown: Mapping[str, str]) -> list[Text]:
@@ -88,8 +112,8 @@ def _row(recalled: Recalled, lesson: Lesson | None, shown: Mapping[str, str]) ->
         Text(shown.get(recalled.lesson_id, recalled.lesson_id), "cyan"),
         text(recalled.table),
         text(recalled.layer),
-        text(one_line(lesson.prompt) if lesson else FORGOTTEN),
-        text(one_line(lesson.answer) if lesson else FORGOTTEN),
+        text(cited(lesson) if lesson else FORGOTTEN),
+        text(shortened(lesson) if lesson else FORGOTTEN),
         Text(f"{recalled.score:.3f}"),
         Text(f"{recalled.probability:.3f}"),
         Text(recalled.decision.replace("_", " "), _STYLES[recalled.decision]),

@@ -1,9 +1,10 @@
-"""`everlearn teach`: one pair, or a file of lessons."""
+"""`everlearn teach`: one pair, a file of lessons, or documents."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,9 @@ from everlearn.cli import options
 from everlearn.cli.lesson_ids import short_ids
 from everlearn.cli.opening import Choice, choice_of, open_learner
 from everlearn.cli.screen import note, one_line, show, show_json, visible, warn
+from everlearn.cli.teach_documents import STDIN, DocumentImport, import_documents
 from everlearn.cli.teach_file import FileImport, import_file
+from everlearn.corpus.documents import is_lesson_file
 from everlearn.errors import ConflictError
 from everlearn.records import DEFAULT_TABLE, Lesson, OnConflict, Taught
 
@@ -24,8 +27,15 @@ REPLACE = "Replace it with --on-conflict supersede, or forget it: everlearn less
 
 def teach(
     ctx: typer.Context,
-    question: Annotated[str | None, typer.Argument(help="The question, in any words.", show_default=False)] = None,
-    answer: Annotated[str | None, typer.Argument(help="The exact answer wanted.", show_default=False)] = None,
+    question: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="QUESTION|FILE|FOLDER|-", help="The question, in any words; or what to read.", show_default=False
+        ),
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Argument(help="The exact answer wanted, to a question.", show_default=False)
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option("--file", "-f", metavar="FILE", help="Teach all lessons of a .jsonl, .json, .csv or .tsv file."),
@@ -54,12 +64,28 @@ def teach(
     again: options.Again = False,
     json: options.Json = False,
 ) -> None:
-    """Teach a question and its answer, or all lessons of a file.
+    """Teach a question and its answer, documents, or all lessons of a file.
 
     The lesson is on disk when the command returns. In a file, a lesson without a table goes to "default"; --table puts
     all of them into one.
+
+    A FILE (txt, md, html, pdf, docx, source code), all files of a FOLDER, or the text of standard input (-) are cut
+    into passages that can be asked at once. Teaching a file again replaces its passages; what was stopped goes on.
     """
     conflict = on_conflict.chosen()
+    if file is None and question is not None and answer is None and is_place(question):
+        if is_lesson_file(Path(question)) and Path(question).is_file():
+            file, question = Path(question), None
+        else:
+            _refuse({"--skip-bad": skip_bad, "--again": again, "--context": context}, "does not go with a document")
+            usual = Lesson("", "", table or DEFAULT_TABLE, source=source or "", author=author or "", kind="passage")
+            like = replace(
+                usual,
+                domain=domain or usual.domain,
+                importance=usual.importance if importance is None else importance,
+            )
+            import_documents(choice_of(ctx), DocumentImport(question, like, dry_run, json))
+            return
     if file is not None:
         single = {
             "question": question,
@@ -76,7 +102,8 @@ def teach(
         return
     _refuse({"--dry-run": dry_run, "--skip-bad": skip_bad, "--again": again}, "goes with --file")
     if question is None or answer is None:
-        raise typer.BadParameter("Wanted: a QUESTION and an ANSWER, or --file FILE.")
+        wanted = "Wanted: a QUESTION and an ANSWER, a FILE, a FOLDER, or - for standard input."
+        raise typer.BadParameter(f"There is no file {question!r}. {wanted}" if question else wanted)
     plain = Lesson(question, answer)
     lesson = Lesson(
         question,
@@ -91,6 +118,14 @@ def teach(
         valid_to=options.moment(valid_to, "--valid-to"),
     )
     teach_one(choice_of(ctx), lesson, conflict, json=json)
+
+
+def is_place(text: str) -> bool:
+    """Whether an argument names something to read: a file or folder that is there, or "-"."""
+    try:
+        return text == STDIN or Path(text).exists()
+    except (OSError, ValueError):  # too long for a name, or a NUL in it
+        return False
 
 
 def teach_one(choice: Choice, lesson: Lesson, on_conflict: OnConflict, *, json: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from everlearn.engine.context import fitted, with_context
 from everlearn.engine.decode import decode, prefill
 from everlearn.engine.prompt import AsOf, moment, question_of
 from everlearn.engine.row import Row
@@ -29,7 +30,10 @@ USUAL_TOKENS = 256
 
 @dataclass(slots=True)
 class Begun:
-    """An answer whose prompt has been read."""
+    """An answer whose prompt has been read.
+
+    `own_tokens` of the prompt, counted from its begin, belong to the conversation; behind them lessons may stand.
+    """
 
     row: Row
     recall: Recall
@@ -37,6 +41,7 @@ class Begun:
     cached_tokens: int
     prefill_ms: float
     decoding_since: float
+    own_tokens: int
 
 
 @final
@@ -77,7 +82,8 @@ class Answerer:
             SettingsError: a sampling setting is out of range.
         """
         sampling = checked(sampling)
-        ids = self.text.prompt_ids(messages)
+        plain = self.text.prompt_ids(messages)
+        ids = self.text.prompt_ids(with_context(messages, recall.context)) if recall.context else plain
         self.check_room(ids)
         cursor = None if adapter else self.memory.cursor(recall)
         begun = time.perf_counter()
@@ -97,7 +103,8 @@ class Answerer:
             keep_cache=cache is not None,
         )
         row.adapter = adapter
-        return Begun(row, recall, ids, kept, (time.perf_counter() - begun) * 1000, time.perf_counter())
+        spent = (time.perf_counter() - begun) * 1000
+        return Begun(row, recall, ids, kept, spent, time.perf_counter(), _common(plain, ids))
 
     def streamed(self, begun: Begun, then: Callable[[Answer], None] | None = None) -> Stream:
         """Decode what was begun; `then` is called with the finished answer."""
@@ -120,12 +127,13 @@ class Answerer:
     def recall(
         self, talks: Sequence[Sequence[Message]], tables: Sequence[str] | None, as_of: AsOf = None
     ) -> list[Recall]:
-        """Recall for the last question of each conversation.
+        """Recall for the last question of each conversation; of the lessons to be read those are kept that fit.
 
         Raises:
             SettingsError: `as_of` is no moment.
         """
-        return self.memory.recall([question_of(messages) for messages in talks], tables, moment(as_of))
+        recalls = self.memory.recall([question_of(messages) for messages in talks], tables, moment(as_of))
+        return [self._fitted(recall, messages) for recall, messages in zip(recalls, talks, strict=True)]
 
     def adapter_for(self, messages: Sequence[Message], recall: Recall, wanted: str | None) -> str | None:
         """Id of the adapter that answers, loaded; None = the base model, with what its tables say.
@@ -166,6 +174,12 @@ class Answerer:
         """The receipt of a recall after which `steps` tokens were corrected."""
         found = recall.recalled
         return Receipt(new_id(), self.model.name, recall.tables, found, steps, recall.ms, adapter or "", recall.as_of)
+
+    def _fitted(self, recall: Recall, messages: Sequence[Message]) -> Recall:
+        if not recall.context:
+            return recall
+        room = self.model.context_length - len(self.text.prompt_ids(messages)) - USUAL_TOKENS
+        return fitted(recall, self.text.count, room)
 
     def _answer(self, begun: Begun, text: str) -> Answer:
         row = begun.row

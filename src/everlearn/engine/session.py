@@ -1,7 +1,8 @@
 """A conversation: its messages, and an attention cache that is kept between turns.
 
 The cache is a function of the conversation's tokens and of nothing else. A turn that a correction touched is cut from
-the cache when it ends, and its tokens are read again, uncorrected, with the next turn. So a lesson that is taught or
+the cache when it ends, and its tokens are read again, uncorrected, with the next turn; so are lessons that were read
+with a question, and the next turn is read without them. So a lesson that is taught or
 forgotten while a conversation runs takes effect at the next question and leaves no trace in any cache
 (docs/decisions/0004).
 """
@@ -151,6 +152,8 @@ class Session:
             return
         self._cache = row.cache
         self._ids = (begun.prompt_ids + row.tokens)[: self._cache.lengths[0]]
-        if row.cursor is not None:
-            self._ids = self._ids[: len(begun.prompt_ids) - 1]
-            self._cache.crop(len(self._ids))
+        kept = len(begun.prompt_ids) - 1 if row.cursor is not None else len(self._ids)
+        kept = min(kept, begun.own_tokens) if begun.recall.context else kept
+        if kept < len(self._ids):
+            self._ids = self._ids[:kept]
+            self._cache.crop(kept)

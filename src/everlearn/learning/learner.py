@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from everlearn.engine.engine import Engine
-from everlearn.errors import SettingsError
-from everlearn.learning import backups, checkpoint, forgetting
+from everlearn.errors import LessonError, SettingsError
+from everlearn.learning import backups, checkpoint, documents, forgetting
 from everlearn.learning.background import BackgroundCorrections
 from everlearn.learning.feedback import lesson_of
 from everlearn.learning.quarantine import Watch, release
@@ -19,10 +19,12 @@ from everlearn.learning.teach import prepared, teach
 from everlearn.learning.undo import undo
 from everlearn.memory.correction import chosen_blocks
 from everlearn.records import (
+    DEFAULT_TABLE,
     BackupPolicy,
     Feedback,
     ForgetRequest,
     Forgotten,
+    Learned,
     Lesson,
     OnConflict,
     Quarantine,
@@ -135,6 +137,55 @@ class Learner:
         if self._background is not None:
             self._background.add([lesson_id])
         return released
+
+    def learn_from_text(
+        self,
+        text: str,
+        *,
+        domain: str = "general",
+        importance: float = 0.5,
+        title: str = "Text",
+        source: str = "",
+        table: str = DEFAULT_TABLE,
+    ) -> Learned:
+        """Learn a text: its passages can be asked at once, and are on disk when this returns.
+
+        The next question that a passage answers is answered with that passage in view, and the receipt cites it. No
+        training, no gradient. Headings of Markdown become titles.
+
+        Args:
+            text: of any length.
+            domain: subject area.
+            importance: 0..1, how much it matters to keep it.
+            title: shown with its passages.
+            source: where it comes from. Learning another text of the same source replaces it; without a source a text
+                is its own.
+            table: look-up table that holds it.
+
+        Raises:
+            LessonError: there is no text, or a field is out of its range.
+            TableNotFoundError: the table does not exist.
+            StoreError: the state folder cannot be written.
+        """
+        document = documents.text_document(text, title)
+        like = Lesson("", "", table, domain, importance, source or documents.source_of(text))
+        return self.learn_passages(documents.lessons_of(document, self.engine.text, like))
+
+    def learn_passages(self, passages: Sequence[Lesson], *, progress: Progress | None = None) -> Learned:
+        """Make these passages all that is known of their source: new ones are learned, those not among them forgotten.
+
+        Args:
+            passages: lessons of kind "passage", all of one source and table, at least one.
+            progress: called with (passages done, all).
+
+        Raises:
+            LessonError, TableNotFoundError, StoreError: as for `teach`; what was committed stays.
+        """
+        if len({(p.source, p.table, p.kind) for p in passages}) != 1 or passages[0].kind != "passage":
+            raise LessonError("These are not the passages of one source.", hint="Learn one document after the other.")
+        self.engine.memory.table(passages[0].table)
+        ready = [prepared(passage, self.engine) for passage in passages]
+        return documents.learn(self.engine.memory, ready, self.teach_many, self.forget, progress)
 
     def forget(self, what: str | Iterable[str] | ForgetRequest) -> Forgotten:
         """Un-learn lessons: rows, vectors, corrections and kept turns that rest on them are removed, not hidden.

@@ -60,6 +60,9 @@ class Plan:
         made = dataclasses.replace(
             lesson, id=new_id(), taught_at=self._now, status="active", superseded_by="", quarantine=""
         )
+        if made.kind == "passage":  # two passages never contradict each other: each is read for itself
+            self._add_passage(made, encoded)
+            return
         rivals = self._same_question(made, encoded)
         known = next((r for r in rivals if _says_no_more(made, r)), None)
         others = [r for r in rivals if r is not known and _differs(made, r)]
@@ -83,6 +86,17 @@ class Plan:
             self._write_into_the_past(made, encoded, [r for r in others if outranks(r, made)])
         else:
             self._write(made, encoded, [*others, *([known] if known else [])])
+
+    def _add_passage(self, made: Lesson, encoded: Encoded) -> None:
+        first = Encoded(encoded.vector[0], encoded.states) if len(encoded.vector) else encoded
+        warnings = self._watch.warnings(made, first)
+        if warnings and self._watch.holds:
+            self._hold(made, warnings)
+            return
+        self._warnings[made.id] = warnings
+        self._timeline.new[made.id] = made
+        self.encoded[made.id] = encoded
+        self._outcomes.append((made.id, (), ()))
 
     def committed(self) -> list[Lesson]:
         """The new lessons, complete."""

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import get_args
 
+import numpy as np
+
 from everlearn.engine.engine import Engine
 from everlearn.errors import LessonError, SettingsError, StoreBusyError
 from everlearn.learning.plan import Plan
 from everlearn.learning.quarantine import Watch
 from everlearn.memory.correction import told_ids
 from everlearn.memory.memory import Memory
+from everlearn.memory.phrase import Encoded
 from everlearn.records import DEFAULT_TENANT, Lesson, LessonKind, OnConflict, Taught
 from everlearn.store.port import ImportProgress, StaleError
 from everlearn.text.clean import MAX_ANSWER_CHARACTERS, MAX_CONTEXT_CHARACTERS, MAX_PROMPT_CHARACTERS, checked
@@ -30,7 +33,9 @@ def prepared(lesson: Lesson, engine: Engine) -> Lesson:
     answer = checked(lesson.answer, what="The answer", limit=MAX_ANSWER_CHARACTERS, error=LessonError)
     kind, context = _kind_of(lesson)
     question = dataclasses.replace(lesson, prompt=prompt, context=context).question
-    tokens = len(told_ids(engine.text, question, question, answer)) + len(engine.text.answer_ids(answer))
+    tokens = len(told_ids(engine.text, question, question, answer))
+    if kind != "passage":  # a passage is read, never spelled out
+        tokens += len(engine.text.answer_ids(answer))
     if tokens > engine.model.context_length:
         raise LessonError(
             f"The lesson takes {tokens:,} tokens to read and answer; {engine.name} has room for "
@@ -99,7 +104,7 @@ def teach(
     """
     if on_conflict not in get_args(OnConflict):
         raise SettingsError(f"on_conflict is {on_conflict!r}.", hint=f"Wanted: {', '.join(get_args(OnConflict))}.")
-    read = memory.keys.read([le.question for le in lessons])
+    read = _read(memory, lessons)
     for _ in range(_ATTEMPTS):
         with memory.lock:
             seq = memory.refresh()
@@ -118,3 +123,12 @@ def teach(
         f"Other processes changed the store {_ATTEMPTS} times while {len(lessons)} lessons were taught.",
         hint="Nothing was written; try again.",
     )
+
+
+def _read(memory: Memory, lessons: Sequence[Lesson]) -> list[Encoded]:
+    """Of a pair its key and the states of its words; of a passage the vectors [W, K] of its windows, without words."""
+    passages = [lesson for lesson in lessons if lesson.kind == "passage"]
+    nothing = np.zeros((0, memory.keys.width), np.float32)
+    windows = iter([Encoded(vectors, nothing) for vectors in memory.passages.vectors(passages)])
+    pairs = iter(memory.keys.read([lesson.question for lesson in lessons if lesson.kind != "passage"]))
+    return [next(windows if lesson.kind == "passage" else pairs) for lesson in lessons]

@@ -18,13 +18,15 @@ from everlearn.errors import SettingsError, StoreBusyError, TableNotFoundError
 from everlearn.memory.correction import Correction
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
-from everlearn.memory.key import KeyMaker, words
+from everlearn.memory.key import Key, KeyMaker, words
+from everlearn.memory.passage_gate import PassageGate
 from everlearn.memory.past import Past
 from everlearn.memory.phrase import Encoded
-from everlearn.memory.recall import Decided, Recall, content, decide, readings, spoken_beside, tells
+from everlearn.memory.recall import Decided, Recall, content, decide, readings, spoken_beside, tells, to_be_read
 from everlearn.memory.sealed import SealedEntries, base_of, value_of
+from everlearn.memory.shelves import Shelves
 from everlearn.memory.spans import Spans
-from everlearn.memory.table import Candidate, LookupTable
+from everlearn.memory.table import Candidate, Holding, LookupTable
 from everlearn.memory.values import Corrections
 from everlearn.memory.vectors import KeyVectors
 from everlearn.memory.word_states import WordStates
@@ -48,10 +50,18 @@ class Memory:
         keys: makes keys of prompts.
         gate: judges candidates.
         corrections: values of entries.
+        passage_gate: judges passages of documents.
     """
 
     def __init__(
-        self, store: LessonStore, derived: DerivedStore, keys: KeyMaker, gate: Gate, corrections: Corrections
+        self,
+        store: LessonStore,
+        derived: DerivedStore,
+        keys: KeyMaker,
+        gate: Gate,
+        corrections: Corrections,
+        *,
+        passage_gate: PassageGate | None = None,
     ) -> None:
         self.store = store
         self.derived = derived
@@ -59,6 +69,7 @@ class Memory:
         self.corrections = corrections
         self.lock = threading.RLock()
         self.gate = gate
+        self.passages = Shelves(derived, keys, passage_gate or PassageGate.packaged())
         self._tables: dict[str, LookupTable] = {}
         self._home: dict[str, str] = {}  # lesson id -> table
         self._contextual: dict[str, frozenset[str]] = {}  # lesson id -> content words of the context it holds in
@@ -75,7 +86,7 @@ class Memory:
         """Take over what changed in the store.
 
         Args:
-            ready: lesson id -> its prompt as encoded, where the caller has it already.
+            ready: lesson id -> its prompt as encoded (of a passage its windows), where the caller has that.
 
         Returns:
             The number of the change up to which the tables are now true.
@@ -129,15 +140,26 @@ class Memory:
             for _ in range(_ATTEMPTS):
                 self.refresh()
                 names, decided = self._decided(queries, tables, as_of)
-                speaking = {hit.lesson_id for hit, _ in decided if hit is not None}
-                lessons = self.store.lessons_by_id(list(speaking)) if speaking else {}
-                if len(lessons) == len(speaking):
+                needed = {hit.lesson_id for hit, _ in decided if hit is not None}
+                needed.update(lesson_id for _, seen in decided for lesson_id in to_be_read(seen))
+                lessons = self.store.lessons_by_id(list(needed)) if needed else {}
+                if len(lessons) == len(needed):
                     break  # else another process forgot one of them this instant: look again
             else:
                 raise StoreBusyError("Lessons vanish while they are looked up.", hint="Ask again.")
             ms = (time.perf_counter() - begun) * 1000 / max(len(queries), 1)
+            budgets = {name: self._tables[name].settings.context_tokens for name in names}
             return [
-                Recall(hit, lessons.get(hit.lesson_id) if hit else None, seen, names, ms, as_of)
+                Recall(
+                    hit,
+                    lessons.get(hit.lesson_id) if hit else None,
+                    seen,
+                    names,
+                    ms,
+                    as_of,
+                    tuple(lessons[i] for i in to_be_read(seen)),
+                    budgets,
+                )
                 for hit, seen in decided
             ]
 
@@ -192,10 +214,13 @@ class Memory:
         row: NDArray[np.float32] = self._vectors.of([lesson])[0]
         return row
 
+    def __contains__(self, lesson_id: object) -> bool:
+        return lesson_id in self._home or lesson_id in self.passages
+
     @property
     def key_bytes(self) -> int:
         """Bytes of all key vectors in memory."""
-        return sum(t.nbytes for t in self._tables.values())
+        return sum(t.nbytes for t in self._tables.values()) + self.passages.nbytes
 
     def _decided(
         self, queries: Sequence[tuple[str, Sequence[str]]], tables: Sequence[str] | None, as_of: datetime | None
@@ -207,7 +232,8 @@ class Memory:
             asked += self._past.tables(asked)
         asked = [table for table in asked if len(table)]
         sealed = {n: self._tables[n].settings for n in names if as_of is None and self.sealed.holds_any([n])}
-        if not asked and not sealed:
+        reading = {name: self._tables[name].settings for name in names} if self.passages.holds_any(names) else {}
+        if not asked and not sealed and not reading:
             return tuple(names), [(None, ()) for _ in queries]
         texts = [readings(query, earlier, self.keys.rarity) for query, earlier in queries]
         behind = [[f"{query}\n{earlier[-1]}"] if self._contextual and earlier else [] for query, earlier in queries]
@@ -217,13 +243,24 @@ class Memory:
         judged = [[c for table in asked for c in table.candidates(key, holding=holding)] for key in keys]
         if sealed:
             judged = [[*seen, *self.sealed.candidates(k.vector, sealed)] for seen, k in zip(judged, keys, strict=True)]
-        found = iter([self._told(seen, text) for seen, text in zip(judged, flat, strict=True)])
+        found = iter([(key, self._told(seen, text)) for key, seen, text in zip(keys, judged, flat, strict=True)])
         decided = []
         for several, more in zip(texts, behind, strict=True):
-            alone = [c for _ in several for c in next(found)]
-            within = [c for _ in more for c in next(found) if c.lesson_id in self._contextual]
-            decided.append(self._settled(decide([*alone, *within])))
+            own = [next(found) for _ in several]
+            seen = [c for _, candidates in own for c in candidates]
+            seen += [c for _ in more for c in next(found)[1] if c.lesson_id in self._contextual]
+            speaks = not reading or any(c.may_speak for c in seen)
+            passages = [] if speaks else [c for key, _ in own for c in self._passages(key, reading, holding)]
+            decided.append(self._settled(decide(seen, passages)))
         return tuple(names), decided
+
+    def _passages(self, key: Key, reading: Mapping[str, TableSettings], holding: Holding | None) -> list[Candidate]:
+        """Passages that may hold the answer; of an earlier moment those that were known then."""
+        found = self.passages.candidates(key, reading)
+        if holding is None:
+            return found
+        held = holding([c.lesson_id for c in found])
+        return [c for c in found if c.lesson_id in held]
 
     def _settled(self, decided: Decided) -> Decided:
         """Between answers to one question that were kept beside each other the one with the newest start speaks."""
@@ -252,7 +289,7 @@ class Memory:
 
     def _purge(self) -> None:
         """Remove derived data of lessons that are no more: a process may have ended in the middle of forgetting."""
-        idle = [i for i in self.derived.ids() if i not in self._home]
+        idle = [i for i in self.derived.ids() if i not in self]
         gone = set(idle) - set(self.store.lessons_by_id(idle))
         if gone:
             _log.info("derived data of %d forgotten lessons is removed", len(gone))
@@ -285,12 +322,14 @@ class Memory:
         for name in set(self._tables) - set(known):
             self._remove([i for i, home in self._home.items() if home == name])
             self.sealed.remove_table(name)
+            self.passages.remove_table(name)
             del self._tables[name]
         for name, settings in known.items():
             table = self._tables.setdefault(name, LookupTable(name, settings, self.keys, self.gate, self._words))
             table.settings = settings
 
     def _remove(self, ids: Sequence[str]) -> None:
+        self.passages.remove(ids)
         for lesson_id in ids:
             self._contextual.pop(lesson_id, None)
         self.sealed.remove(ids)
@@ -299,7 +338,9 @@ class Memory:
 
     def _add(self, lessons: Sequence[Lesson], ready: Mapping[str, Encoded]) -> None:
         self.sealed.add([le for le in lessons if le.kind == "sealed"])
-        lessons = [le for le in lessons if le.kind != "sealed"]
+        texts = [le for le in lessons if le.kind == "passage"]
+        self.passages.add(texts, {le.id: ready[le.id].vector for le in texts if le.id in ready})
+        lessons = [le for le in lessons if le.kind not in ("sealed", "passage")]
         if not lessons:
             return
         self._words.keep({le.id: ready[le.id] for le in lessons if le.id in ready})

@@ -79,7 +79,8 @@ class Past:
         return holding
 
     def _add(self, lessons: Sequence[Lesson]) -> None:
-        lessons = [lesson for lesson in lessons if lesson.kind != "sealed"]  # the past is judged by its words
+        # The past is judged by its words, which sealed entries have not; passages are not replaced but forgotten.
+        lessons = [lesson for lesson in lessons if lesson.kind not in ("sealed", "passage")]
         for name in dict.fromkeys(lesson.table for lesson in lessons):
             mine = [lesson for lesson in lessons if lesson.table == name]
             if name not in self._tables:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from everlearn.memory.key import words
@@ -41,6 +41,8 @@ class Recall:
         tables: names of the tables that were asked.
         ms: milliseconds it took; the share of one question where several were recalled together.
         as_of: the moment that was asked about; None = now.
+        context: lessons that are to be read with the question, best first; none where an entry speaks.
+        budgets: table -> tokens that its lessons may add to the prompt.
     """
 
     hit: Candidate | None
@@ -49,6 +51,8 @@ class Recall:
     tables: tuple[str, ...]
     ms: float
     as_of: datetime | None = None
+    context: tuple[Lesson, ...] = ()
+    budgets: Mapping[str, int] = field(default_factory=dict)
 
 
 def readings(query: str, earlier: Sequence[str], rarity: Callable[[str], float]) -> list[str]:
@@ -101,21 +105,38 @@ def _subject(text: str, rarity: Callable[[str], float]) -> list[str]:
     ]
 
 
-def decide(candidates: Sequence[Candidate]) -> Decided:
+def decide(candidates: Sequence[Candidate], passages: Sequence[Candidate] = ()) -> Decided:
     """Choose who speaks: the nearest of those that reach their table's threshold.
 
     The gate says whether an entry may speak, the cosine which one does: the gate was fitted to tell questions from
     their look-alikes, and between two that both pass it the plain distance is the better judge (docs/log.md). An entry
     that was found under several readings counts with its likeliest; of two equally near ones the newer speaks. Of those
     that are about as likely as the nearest, personal memory speaks before a team's, a team's before the organisation's.
+    Where none speaks, passages that are likely enough to hold the answer, and entries between their table's two
+    thresholds, are read with the question.
     """
+    ranked = sorted(_best(candidates), key=lambda c: (c.score, c.lesson_id), reverse=True)[:CANDIDATES]
+    hit = _speaker([c for c in ranked if c.may_speak])
+    recalled = [_recalled(c, _decision(c, hit)) for c in ranked]
+    if hit is None:
+        likely = sorted(_best(passages), key=lambda c: (c.probability, c.score, c.lesson_id), reverse=True)
+        recalled += [_recalled(c, _reading(c)) for c in likely[:CANDIDATES]]
+    return hit, tuple(recalled)
+
+
+def _best(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Each lesson once, under the reading that makes it likeliest."""
     best: dict[str, Candidate] = {}
     for found in candidates:
         if found.lesson_id not in best or found.probability > best[found.lesson_id].probability:
             best[found.lesson_id] = found
-    ranked = sorted(best.values(), key=lambda c: (c.score, c.lesson_id), reverse=True)[:CANDIDATES]
-    hit = _speaker([c for c in ranked if c.may_speak])
-    return hit, tuple(_recalled(c, hit) for c in ranked)
+    return list(best.values())
+
+
+def to_be_read(recalled: Sequence[Recalled]) -> list[str]:
+    """Ids of the lessons that are to be read with the question, likeliest first."""
+    reading = [each for each in recalled if each.decision == "context"]
+    return [each.lesson_id for each in sorted(reading, key=lambda each: -each.probability)]
 
 
 def _speaker(ranked: Sequence[Candidate]) -> Candidate | None:
@@ -147,13 +168,13 @@ def _beside(recalled: Recalled, speaker: Recalled) -> Recalled:
     return replace(recalled, decision="spoke" if recalled is speaker else "kept_beside")
 
 
-def _recalled(candidate: Candidate, hit: Candidate | None) -> Recalled:
+def _recalled(candidate: Candidate, decision: Decision) -> Recalled:
     return Recalled(
         candidate.lesson_id,
         candidate.table,
         candidate.score,
         candidate.probability,
-        _decision(candidate, hit),
+        decision,
         candidate.settings.layer,
     )
 
@@ -162,5 +183,13 @@ def _decision(candidate: Candidate, hit: Candidate | None) -> Decision:
     if candidate is hit:
         return "spoke"
     if candidate.probability < candidate.settings.threshold:
-        return "below_threshold"
+        return _reading(candidate) if hit is None else "below_threshold"
     return "outranked" if candidate.may_speak else "silent"
+
+
+def _reading(candidate: Candidate) -> Decision:
+    """Whether a lesson that does not speak is read with the question."""
+    settings = candidate.settings
+    if candidate.probability < settings.context_threshold or not settings.context_tokens:
+        return "below_threshold"
+    return "context" if settings.residual > 0.0 else "silent"

@@ -92,6 +92,10 @@ class ChatText:
             )
         return [*ids, self.turn_end]
 
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self._encode(text))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
