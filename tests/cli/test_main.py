@@ -39,7 +39,11 @@ def test_for_a_script_an_error_is_one_document_on_stdout(cli):
         (["ask"], "Missing argument", "See: everlearn ask --help"),
         (["lessons", "list", "--limit", "0"], "--limit", "See: everlearn lessons list --help"),
         (["ask", "--home", "x", "y"], "No such option: --home", "--home stands before the command"),
-        (["teach", "a"], "Wanted: a QUESTION and an ANSWER, or --file FILE.", "See: everlearn teach --help"),
+        (
+            ["teach", "a"],
+            "Wanted: a QUESTION and an ANSWER, a FILE, a FOLDER, or - for standard input.",
+            "See: everlearn teach --help",
+        ),
         (["tech", "a"], "tech", "--help"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_dry_run_writes_nothing(cli, handbook):
 
 def test_a_file_of_lessons_is_taught_as_lessons(cli, tmp_path):
     path = tmp_path / "facts.csv"
-    path.write_text("prompt,answer\nWho?,She\n")
+    path.write_text("prompt,answer\nWho runs the Zorblat bakery?,Mirela\n")
     assert "1 learned" in cli("teach", str(path)).out
     assert cli("lessons", "list", "--json").json["lessons"][0]["kind"] == "pair"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import pytest
 
@@ -74,7 +75,10 @@ def test_the_same_text_again_is_known_and_a_changed_one_replaces_it(engine, lear
 
 
 def test_what_was_committed_before_a_stop_is_known(engine, learner, monkeypatch):
-    text = "\n".join(f"# Part {n}\nPart {n} speaks of the number {n * n}.\n" for n in range(BATCH + 5))
+    words = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(BATCH + 5)]
+    text = "\n".join(
+        f"# Part {n}\n{word[:9]} {word[9:20]} {word[20:33]} {word[33:]}.\n" for n, word in enumerate(words)
+    )
     teach_many = learner.teach_many
     calls = []
 

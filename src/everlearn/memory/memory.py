@@ -102,7 +102,7 @@ class Memory:
             return self._seq
 
     def __contains__(self, lesson_id: object) -> bool:
-        return lesson_id in self._home or lesson_id in self.sealed
+        return lesson_id in self._home or lesson_id in self.sealed or lesson_id in self.passages
 
     def tables(self) -> list[TableInfo]:
         """All tables."""
@@ -213,9 +213,6 @@ class Memory:
         """Key vector [K] of a lesson of the store, active or not."""
         row: NDArray[np.float32] = self._vectors.of([lesson])[0]
         return row
-
-    def __contains__(self, lesson_id: object) -> bool:
-        return lesson_id in self._home or lesson_id in self.passages
 
     @property
     def key_bytes(self) -> int:
