@@ -115,6 +115,15 @@ class ToyEncoder:
         states = [self._one(text[begin:end]) for begin, end in places] or [np.zeros(self.width)]
         return Pieces(self.encode([text])[0], np.stack(states).astype(np.float32), places or [(0, 0)])
 
+    def token_states(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """One piece for each word; a word means the same wherever it stands."""
+        found = []
+        for text in texts:
+            said = words(text)
+            ids = np.array([i for word in said for i in self.piece_ids(word)], dtype=np.int64)
+            found.append((ids, self.encode(said)))
+        return found
+
     def piece_ids(self, word: str) -> list[int]:
         return [5_000 + int(hashlib.sha256(word.encode()).hexdigest()[:4], 16) % 20_000]
 

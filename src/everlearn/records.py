@@ -17,7 +17,7 @@ LessonKind = Literal["pair", "context_pair", "passage", "sealed"]
 LessonStatus = Literal["new", "active", "superseded", "quarantined"]
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
-Decision = Literal["spoke", "context", "no_room", "outranked", "kept_beside", "below_threshold", "silent"]
+Decision = Literal["spoke", "hop", "context", "no_room", "outranked", "kept_beside", "below_threshold", "silent"]
 OnConflict = Literal["supersede", "keep_both", "reject"]
 Values = Literal["difference", "learned", "learned-at-prompt"]
 Judgement = Literal["right", "wrong"]
@@ -171,11 +171,12 @@ class Recalled:
     Attributes:
         lesson_id: the lesson of the entry.
         table: its look-up table.
-        score: cosine of the two keys, -1..1.
-        probability: calibrated probability that both ask the same.
-        decision: "spoke", "context" (the model read it with the question), "no_room" (it would have, but the token
-            budget was used up), "outranked" (another was nearer), "kept_beside" (another answer to the question that
-            spoke, kept on purpose; the newer one spoke), "below_threshold", or "silent" (its table's residual is 0).
+        score: cosine of the two keys, -1..1; of a hop, the share of the question that all hops together cover.
+        probability: calibrated probability that both ask the same; of a hop, that the question needs several facts.
+        decision: "spoke", "hop" (one of several facts that the answer rests on), "context" (the model read it with the
+            question), "no_room" (it would have, but the token budget was used up), "outranked" (another was nearer),
+            "kept_beside" (another answer to the question that spoke, kept on purpose; the newer one spoke),
+            "below_threshold", or "silent" (its table's residual is 0).
         layer: of its table.
     """
 
@@ -223,8 +224,8 @@ class Receipt:
 
     @property
     def rests_on(self) -> tuple[Recalled, ...]:
-        """All that the answer rests on: what spoke, or what was read as context."""
-        return tuple(r for r in self.recalled if r.decision in ("spoke", "context"))
+        """All that the answer rests on: what spoke, the hops, or what was read as context."""
+        return tuple(r for r in self.recalled if r.decision in {"spoke", "hop", "context"})
 
 
 @dataclass(frozen=True, slots=True)

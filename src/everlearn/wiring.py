@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from everlearn.errors import SettingsError
@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """What forgetting does to checkpoints and exports in the state folder: rewrite, remove or keep."""
     threads: int = 0
     """CPU threads of the model; 0 = torch's own choice."""
+    hops: int = Field(default=4, ge=0, le=8)
+    """How many facts one answer may be put together from; 0 or 1 = a question is answered by one lesson or by none."""
 
     @property
     def state_folder(self) -> Path:
@@ -130,11 +132,12 @@ def wait_passively() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What engines can share: a base model with its tokenizer, and the maker of keys."""
+    """What engines can share: a base model with its tokenizer, the maker of keys, and the hops an answer may take."""
 
     model: BaseModel
     text: ChatText
     keys: KeyMaker
+    hops: int = 4
 
 
 def load_parts(settings: Settings, progress: Progress | None = None) -> Parts:
@@ -160,6 +163,7 @@ def load_parts(settings: Settings, progress: Progress | None = None) -> Parts:
         BaseModel.from_folder(base, device=settings.device, dtype=settings.dtype),
         ChatText.from_folder(base.folder),
         KeyMaker(SentenceEncoder.from_folder(encoder)),
+        settings.hops,
     )
 
 
@@ -181,12 +185,17 @@ def engine_over(
         quarantine: what learners do with lessons that look like poison.
     """
     from everlearn.engine.engine import Engine
+    from everlearn.memory.base_knowledge import BaseKnowledge
+    from everlearn.memory.chain_score import ChainScore
     from everlearn.memory.gate import Gate
+    from everlearn.memory.hops import Hops
     from everlearn.memory.memory import Memory
     from everlearn.memory.values import Corrections
 
     corrections = Corrections(parts.model, parts.text, derived)
-    memory = Memory(store, derived, parts.keys, Gate.packaged(), corrections)
+    knowledge = BaseKnowledge(parts.model, parts.text)
+    hops = Hops(parts.keys.encoder, parts.keys.rarity, ChainScore.packaged(), knowledge, parts.hops)
+    memory = Memory(store, derived, parts.keys, Gate.packaged(), corrections, hops=hops)
     specialists = specialists_of(parts, adapters) if adapters else None
     return Engine(parts.model, parts.text, memory, specialists, quarantine=quarantine)
 

@@ -152,3 +152,13 @@ def test_the_real_encoder_knows_what_means_the_same(real_home):
     assert encoder.piece_ids("learning") == [4083]
     assert vectors[0] @ vectors[1] > 0.8
     assert abs(vectors[0] @ vectors[2]) < 0.2
+
+
+def test_token_states_are_those_of_a_text_without_special_pieces(files):
+    encoder = SentenceEncoder.from_folder(files)
+    texts = ["what is the capital", "learning"]
+    for (ids, states), text in zip(encoder.token_states(texts), texts, strict=True):
+        alone = encoder.token_states([text])[0]
+        assert ids.tolist() == alone[0].tolist() == encoder.piece_ids(text)
+        assert np.allclose(states, alone[1], atol=1e-5)
+        assert np.allclose(np.linalg.norm(states, axis=1), 1.0, atol=1e-5)

@@ -14,6 +14,7 @@ from everlearn.store.port import LessonStore
 
 _STYLES = {
     "spoke": "green",
+    "hop": "green",
     "context": "green",
     "no_room": "yellow",
     "outranked": "yellow",

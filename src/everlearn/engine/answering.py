@@ -157,6 +157,8 @@ class Answerer:
             return None
         if wanted is not None:
             return self.specialists.wear(wanted) if wanted else None
+        if recall.found is not None:
+            return None  # the hops were decided without an adapter
         if recall.hit is not None:
             return self.specialists.answerer_of(recall.hit.lesson_id)
         return self.specialists.choose(question_of(messages)[0]) if recall.tables else None

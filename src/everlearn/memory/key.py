@@ -55,6 +55,10 @@ class Encoder(Protocol):
         """The same vectors, together with the state of every piece."""
         ...
 
+    def token_states(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """For each text its piece ids [T] and what each piece means where it stands [T, K], unit rows."""
+        ...
+
     def piece_ids(self, word: str) -> list[int]:
         """Word-piece ids; a frequent word is one piece with a low id."""
         ...
@@ -103,7 +107,7 @@ class KeyMaker:
     """
 
     def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
+        self.encoder = encoder
         self.rarity = lru_cache(maxsize=100_000)(self._measure)
         self._plain = lru_cache(maxsize=20_000)(self._word_alone)
         self._is_hidden = lru_cache(maxsize=100_000)(self._lacks_pieces)
@@ -114,13 +118,13 @@ class KeyMaker:
         """Unit embeddings [N, K] float32 of prompts."""
         if not prompts:
             return np.zeros((0, self.width), np.float32)
-        return self._encoder.encode(list(prompts))
+        return self.encoder.encode(list(prompts))
 
     def read(self, prompts: Sequence[str]) -> list[Encoded]:
         """Embeddings of prompts, together with the states of their words."""
         if not prompts:
             return []
-        read = self._encoder.read(list(prompts))
+        read = self.encoder.read(list(prompts))
         return [Encoded(p.vector, pooled(text, p.states, p.offsets)) for text, p in zip(prompts, read, strict=True)]
 
     def key(self, prompt: str) -> Key:
@@ -140,14 +144,14 @@ class KeyMaker:
 
     def _word_alone(self, word: str) -> NDArray[np.float32]:
         """A word [K] out of context, unit length; 0 where the encoder has no piece for it."""
-        ids = self._encoder.piece_ids(word)
+        ids = self.encoder.piece_ids(word)
         if not ids:
             return np.zeros(self.width, np.float32)
-        return unit(self._encoder.plain_vectors(ids).mean(0))
+        return unit(self.encoder.plain_vectors(ids).mean(0))
 
     def _lacks_pieces(self, word: str) -> bool:
         """Whether the encoder has no piece for some of a word, and so none of it reaches the vector."""
-        return self._encoder.unknown_id is not None and self._encoder.unknown_id in self._encoder.piece_ids(word)
+        return self.encoder.unknown_id is not None and self.encoder.unknown_id in self.encoder.piece_ids(word)
 
     def _measure(self, word: str) -> float:
         """Rarity from the encoder's own vocabulary, which is sorted by frequency: no corpus statistics are needed."""
@@ -155,11 +159,21 @@ class KeyMaker:
             return _GRAMMAR_WEIGHT
         if self._is_hidden(word) or _kind(word[0]) == "S":
             return _HIDDEN_RARITY
-        ids = self._encoder.piece_ids(word)
+        ids = self.encoder.piece_ids(word)
         if not ids:
             return 1.0
         rank = max(max(i - _FIRST_WORD_ID, 1) for i in ids)
         return math.log(rank + 10) / math.log(30_000) + _EXTRA_PIECE * (len(ids) - 1)
+
+
+def grammar_words() -> frozenset[str]:
+    """Words that carry the grammar of a question, not its subject."""
+    return _GRAMMAR
+
+
+def is_grammar(word: str) -> bool:
+    """Whether a folded word carries the grammar of a question, not its subject."""
+    return word in _GRAMMAR
 
 
 def words(text: str) -> list[str]:

@@ -18,15 +18,26 @@ from everlearn.errors import SettingsError, StoreBusyError, TableNotFoundError
 from everlearn.memory.correction import Correction
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
+from everlearn.memory.hops import Found, Hops
 from everlearn.memory.key import Key, KeyMaker, words
 from everlearn.memory.passage_gate import PassageGate
 from everlearn.memory.past import Past
 from everlearn.memory.phrase import Encoded
-from everlearn.memory.recall import Decided, Recall, content, decide, readings, spoken_beside, tells, to_be_read
+from everlearn.memory.recall import (
+    Decided,
+    Recall,
+    content,
+    decide,
+    readings,
+    spoken_beside,
+    tells,
+    to_be_read,
+    with_hops,
+)
 from everlearn.memory.sealed import SealedEntries, base_of, value_of
 from everlearn.memory.shelves import Shelves
 from everlearn.memory.spans import Spans
-from everlearn.memory.table import Candidate, Holding, LookupTable
+from everlearn.memory.table import Candidate, Holding, LookupTable, holds_now
 from everlearn.memory.values import Corrections
 from everlearn.memory.vectors import KeyVectors
 from everlearn.memory.word_states import WordStates
@@ -36,6 +47,8 @@ from everlearn.store.times import starts_at
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
+HOPS_OVER_A_HIT = 0.8
+"""A question that one entry answers is answered in hops only where that is plainly meant."""
 
 
 @final
@@ -51,6 +64,7 @@ class Memory:
         gate: judges candidates.
         corrections: values of entries.
         passage_gate: judges passages of documents.
+        hops: answers questions that need several facts; None = nobody does.
     """
 
     def __init__(
@@ -62,6 +76,7 @@ class Memory:
         corrections: Corrections,
         *,
         passage_gate: PassageGate | None = None,
+        hops: Hops | None = None,
     ) -> None:
         self.store = store
         self.derived = derived
@@ -69,6 +84,7 @@ class Memory:
         self.corrections = corrections
         self.lock = threading.RLock()
         self.gate = gate
+        self.hops = hops
         self.passages = Shelves(derived, keys, passage_gate or PassageGate.packaged())
         self._tables: dict[str, LookupTable] = {}
         self._home: dict[str, str] = {}  # lesson id -> table
@@ -147,20 +163,24 @@ class Memory:
                     break  # else another process forgot one of them this instant: look again
             else:
                 raise StoreBusyError("Lessons vanish while they are looked up.", hint="Ask again.")
+            asked = zip(queries, decided, strict=True)  # of the past only what was taught of it is told
+            found = [None if as_of is not None else self._found(query, each, names) for (query, _), each in asked]
             ms = (time.perf_counter() - begun) * 1000 / max(len(queries), 1)
             budgets = {name: self._tables[name].settings.context_tokens for name in names}
             return [
-                Recall(
-                    hit,
-                    lessons.get(hit.lesson_id) if hit else None,
-                    seen,
+                self._in_hops(each, hops, names, ms)
+                if hops is not None
+                else Recall(
+                    each[0],
+                    lessons.get(each[0].lesson_id) if each[0] else None,
+                    each[1],
                     names,
                     ms,
                     as_of,
-                    tuple(lessons[i] for i in to_be_read(seen)),
+                    tuple(lessons[i] for i in to_be_read(each[1])),
                     budgets,
                 )
-                for hit, seen in decided
+                for each, hops in zip(decided, found, strict=True)
             ]
 
     def open_to(self, user: str = "", teams: Sequence[str] = ()) -> tuple[str, ...]:
@@ -172,7 +192,9 @@ class Memory:
             return tuple(n for n, t in tables if not t.settings.owner or (t.settings.layer, t.settings.owner) in owners)
 
     def cursor(self, recall: Recall) -> Cursor | None:
-        """A cursor over the answer of the entry that speaks; None where none does."""
+        """A cursor over the answer of the entry that speaks, or of the last hop; None where none does."""
+        if recall.found is not None and recall.settings is not None:
+            return self._hop_cursor(recall.found, recall.settings)
         if recall.hit is None or recall.lesson is None:
             return None
         settings = recall.hit.settings
@@ -218,6 +240,29 @@ class Memory:
     def key_bytes(self) -> int:
         """Bytes of all key vectors in memory."""
         return sum(t.nbytes for t in self._tables.values()) + self.passages.nbytes
+
+    def _found(self, query: str, decided: Decided, names: Sequence[str]) -> Found | None:
+        """The answer in several hops, where there is one; a question in a lesson's own words needs none."""
+        hit = decided[0]
+        if self.hops is None or (hit is not None and hit.probability >= 1.0):
+            return None
+        speaking = [name for name in names if self._tables[name].settings.residual > 0.0 and len(self._tables[name])]
+        found = self.hops.find(query, speaking, self.store, holds_now) if speaking else None
+        return found if found is not None and (hit is None or found.probability >= HOPS_OVER_A_HIT) else None
+
+    def _in_hops(self, decided: Decided, found: Found, names: tuple[str, ...], ms: float) -> Recall:
+        last = next(told.fact for told in reversed(found.told) if told.fact is not None)
+        settings = self._tables[last.table].settings
+        return Recall(None, None, with_hops(decided, found), names, ms, found=found, settings=settings)
+
+    def _hop_cursor(self, found: Found, settings: TableSettings) -> Cursor:
+        """A cursor over the last hop's answer: of its lesson, or of the base model's own words."""
+        fact = found.told[-1].fact
+        lesson = self.store.lessons_by_id([fact.lesson_id]).get(fact.lesson_id) if fact is not None else None
+        if lesson is not None:
+            return Cursor(lesson.id, self.correction(lesson, settings), settings.residual, output=settings.output)
+        tokens = self.corrections.tokens(found.answer)
+        return Cursor("", Correction(tokens, {}), settings.residual, output=settings.output)
 
     def _decided(
         self, queries: Sequence[tuple[str, Sequence[str]]], tables: Sequence[str] | None, as_of: datetime | None
@@ -327,6 +372,8 @@ class Memory:
 
     def _remove(self, ids: Sequence[str]) -> None:
         self.passages.remove(ids)
+        if self.hops is not None:
+            self.hops.remove(ids)
         for lesson_id in ids:
             self._contextual.pop(lesson_id, None)
         self.sealed.remove(ids)
@@ -352,6 +399,8 @@ class Memory:
             )
             self._home.update((le.id, name) for le in mine)
             self._contextual.update((le.id, content(le.context, self.keys.rarity)) for le in mine if le.context)
+        if self.hops is not None:
+            self.hops.add(lessons)
 
     def encoded_of(self, lessons: Sequence[Lesson]) -> dict[str, Encoded]:
         """What the keys of lessons are made of, by id, as it is kept; what is missing is made."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from everlearn.memory.hops import Found
 from everlearn.memory.key import words
 from everlearn.memory.table import CANDIDATES, Candidate
-from everlearn.records import Decision, Layer, Lesson, Recalled
+from everlearn.records import Decision, Layer, Lesson, Recalled, TableSettings
 
 # A follow-up such as "and when was it founded?" means something only together with the question before it.
 _POINTERS = frozenset(
@@ -43,6 +44,8 @@ class Recall:
         as_of: the moment that was asked about; None = now.
         context: lessons that are to be read with the question, best first; none where an entry speaks.
         budgets: table -> tokens that its lessons may add to the prompt.
+        found: the answer of several hops, where no one entry has it; then `hit` is None.
+        settings: of the table that the last taught hop lies in.
     """
 
     hit: Candidate | None
@@ -53,6 +56,8 @@ class Recall:
     as_of: datetime | None = None
     context: tuple[Lesson, ...] = ()
     budgets: Mapping[str, int] = field(default_factory=dict)
+    found: Found | None = None
+    settings: TableSettings | None = None
 
 
 def readings(query: str, earlier: Sequence[str], rarity: Callable[[str], float]) -> list[str]:
@@ -166,6 +171,16 @@ def spoken_beside(decided: Decided, rivals: Mapping[str, Newness]) -> Decided:
 
 def _beside(recalled: Recalled, speaker: Recalled) -> Recalled:
     return replace(recalled, decision="spoke" if recalled is speaker else "kept_beside")
+
+
+def with_hops(decided: Decided, found: Found) -> tuple[Recalled, ...]:
+    """The receipt of an answer in several hops: its lessons in their order, then what else was looked at."""
+    facts = list(dict.fromkeys(told.fact for told in found.told if told.fact is not None))
+    used = {fact.lesson_id for fact in facts}
+    hops = tuple(Recalled(f.lesson_id, f.table, found.score, found.probability, "hop") for f in facts)
+    others = (r for r in decided[1] if r.lesson_id not in used)
+    able = {"spoke", "context", "no_room"}  # now neither given nor read
+    return hops + tuple(replace(r, decision="outranked") if r.decision in able else r for r in others)
 
 
 def _recalled(candidate: Candidate, decision: Decision) -> Recalled:

@@ -14,7 +14,7 @@ from everlearn.memory.gate import Gate
 from everlearn.memory.index import ExactIndex
 from everlearn.memory.key import Key, KeyMaker
 from everlearn.memory.word_states import WordStates
-from everlearn.records import TableSettings
+from everlearn.records import Lesson, TableSettings
 from everlearn.text.clean import same_words
 
 CANDIDATES = 8
@@ -155,6 +155,11 @@ class LookupTable:
 
     def _key(self, lesson_id: str) -> Key:
         return self._keys.key_of(self._prompts[lesson_id], self._index.vector(lesson_id))
+
+
+def holds_now(lesson: Lesson) -> bool:
+    """Whether a lesson is true at this moment."""
+    return _holds((lesson.valid_from, lesson.valid_to), datetime.now(UTC))
 
 
 def _holds(span: Span | None, now: datetime) -> bool:

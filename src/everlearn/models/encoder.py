@@ -130,6 +130,25 @@ class SentenceEncoder:
         ids: list[int] = self._pieces.encode(word, add_special_tokens=False).ids
         return ids
 
+    def token_states(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """What each piece of a text means where it stands.
+
+        Args:
+            texts: N texts; only their first 256 tokens count.
+
+        Returns:
+            For each text its piece ids [T] without special tokens, and their states [T, K], rows of length 1.
+        """
+        ids = [encoding.ids for encoding in self._pieces.encode_batch(list(texts))]
+        found: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
+        for batch in _batches(ids):
+            _, states = self._embed([ids[place] for place in batch])
+            for rows, place in zip(states, batch, strict=True):
+                end = len(ids[place]) - 1  # the tokenizer puts one special token in front and one behind
+                pieces = rows[1:end] / np.linalg.norm(rows[1:end], axis=1, keepdims=True)
+                found[place] = np.array(ids[place][1:end], dtype=np.int64), pieces
+        return [found[place] for place in range(len(ids))]
+
     @torch.inference_mode()
     def _embed(self, batch: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Returns vectors [B, K] and states [B, T, K], float32, for B lists of at most T piece ids."""

@@ -96,6 +96,10 @@ class ChatText:
         """Tokens of a text."""
         return len(self._encode(text))
 
+    def plain_ids(self, text: str) -> list[int]:
+        """Tokens [T] of a text that is no conversation."""
+        return self._encode(text)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
