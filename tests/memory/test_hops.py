@@ -24,6 +24,8 @@ def eager(engine, monkeypatch):
     weights = tuple(20.0 if name in {"covered", "covering"} else 0.0 for name in FEATURES)
     monkeypatch.setattr(engine.memory.hops, "_score", ChainScore(weights, -100.0, "test"))
     monkeypatch.setattr("everlearn.memory.hops._NEEDED", 0.3)
+    monkeypatch.setattr("everlearn.memory.hops._LEAST_COVERED", 0.0)
+    monkeypatch.setattr("everlearn.memory.hops._LEAST_GAIN", 0.0)
     monkeypatch.setattr("everlearn.memory.memory.HOPS_OVER_A_HIT", 0.3)
     learner = toy_learner(engine)
     for prompt, answer in FAMILY:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from everlearn.memory.mentions import mentions
+from everlearn.memory.mentions import asks, mentions
 
 KNOWN = {("macau", "national", "football", "team"), ("pius", "iii"), ("baseball",), ("beatles",)}
 
@@ -22,3 +22,19 @@ KNOWN = {("macau", "national", "football", "team"), ("pius", "iii"), ("baseball"
 )
 def test_what_a_question_names(question, found):
     assert sorted(m.text for m in mentions(question, KNOWN)) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("Where does Anna live?", True),
+        ("In which town does Anna live", True),
+        ('Who wrote "Dune?"', True),
+        ("The capital of France is", False),
+        ("What is the twin city of Cairo? It is", False),
+        ("Anna lives where", True),
+        ("", False),
+    ],
+)
+def test_what_is_to_be_completed_is_no_question(text, is_one):
+    assert asks(text) == is_one

@@ -20,7 +20,7 @@ from everlearn.memory.base_knowledge import BaseKnowledge
 from everlearn.memory.chain_score import ChainScore, Read, TokenEncoder, evidence
 from everlearn.memory.chains import Chain, Search, Told, follow
 from everlearn.memory.key import grammar_words, is_grammar, words
-from everlearn.memory.mentions import Mention, mentions
+from everlearn.memory.mentions import Mention, asks, mentions
 from everlearn.memory.relations import Fact, Relations, Shape, Words, around
 from everlearn.memory.word_index import WordIndex
 from everlearn.records import Lesson
@@ -32,6 +32,8 @@ _MINED = 10_000  # oldest lessons whose prompts show which relations there are
 _SAME_NAME = 32  # lessons about one subject that are looked at
 _SURE_CHAINS = 6
 _OPEN_CHAINS = 10
+_LEAST_COVERED = 0.36  # share of a question that some chain of several hops covers before chains are read at all
+_LEAST_GAIN = 0.04  # and by how much more than one hop does; 98 % of the questions that need several pass (docs/log.md)
 _NEEDED = 0.5  # probability that a question needs several facts
 _NEEDED_OPEN = 0.8  # the same where the base model has to be asked: what nobody taught has to be plainly meant
 
@@ -123,7 +125,7 @@ class Hops:
             store: holds the lessons.
             holds: whether a lesson is true at the time in question.
         """
-        if self.most < 2 or not 2 <= len(self._index) <= MOST_LESSONS:
+        if self.most < 2 or not 2 <= len(self._index) <= MOST_LESSONS or not asks(question):
             return None
         reading = _Reading(store, self._index, frozenset(tables), holds)
         relations = self._related(tuple(sorted(tables)), reading)
@@ -155,7 +157,7 @@ class Hops:
         found.sort(key=lambda pair: -pair[0])
         chains = [chain for _, chain in found if not chain.open][:_SURE_CHAINS]
         chains += [chain for _, chain in found if chain.open][:_OPEN_CHAINS]
-        if all(len(chain.hops) < 2 for chain in chains):
+        if not _promising(chains, asked):
             return None
         said = self._encoder.token_states([chain.question for chain in chains])
         features = [evidence(asked, c, Read.of(s, self._grammar)) for c, s in zip(chains, said, strict=True)]
@@ -188,6 +190,14 @@ class Hops:
 
     def _pieces(self, run: Sequence[str]) -> int:
         return sum(len(self._encoder.piece_ids(word)) for word in run)
+
+
+def _promising(chains: Sequence[Chain], asked: Read) -> bool:
+    """Whether several hops cover so much more of the question than one that reading the chains is worth its time."""
+    shares = asked.weights / asked.weights.sum()
+    covered = [(len(chain.hops) > 1, float(chain.covered @ shares)) for chain in chains]
+    one = max((share for several, share in covered if not several), default=0.0)
+    return max((share for several, share in covered if several), default=0.0) >= max(_LEAST_COVERED, one + _LEAST_GAIN)
 
 
 @final

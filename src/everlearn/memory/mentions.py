@@ -11,6 +11,8 @@ from everlearn.memory.key import is_grammar, words
 from everlearn.memory.relations import Words, named, spelled
 
 _LONGEST = 8  # words
+_ASKING = frozenset("what which who whom whose where when why how".split())  # noqa: SIM905
+_ASKED_EARLY = 3  # "in which country ..."
 _QUOTED = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
 
 
@@ -30,6 +32,17 @@ class Mention:
     end: int
     words: Words
     text: str
+
+
+def asks(text: str) -> bool:
+    """Whether a text is a question: it ends in a question mark, or has none and begins with an asking word.
+
+    A sentence that is to be completed ("The capital of France is") asks for one thing, whatever it holds. Taken for
+    questions, one in ten of them would be answered in hops (docs/log.md).
+    """
+    if "?" in text or "？" in text:
+        return text.rstrip(" \"'”’»)").endswith(("?", "？"))
+    return not _ASKING.isdisjoint(words(text)[:_ASKED_EARLY])
 
 
 def mentions(question: str, subjects: Container[Words]) -> list[Mention]:
