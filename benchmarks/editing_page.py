@@ -33,6 +33,7 @@ from everlearn.errors import EverlearnError
 HERE = Path(__file__).parent
 NOT_RUN = "not run"
 MEASURES = ("reliability", "generality", "locality")
+ALONE = "`everlearn bench editing`: the first edits of the file; how many rephrases of each were asked, its file says."
 OTHER = (
     ("Several facts in one answer", "multihop", "`everlearn bench multihop`: MQuAKE-CF, all edits active at once."),
     ("Time", "temporal", "`everlearn bench temporal`: the answers of all years taught in order."),
@@ -50,6 +51,7 @@ def page(grid: Grid, results: Path, pictures: Path) -> str:
             _set_table(grid, name),
         ]
     parts += ["## Hallucination (SelfCheckGPT set)", SET_WORDS["hallucination"][1], _hallucination_table(grid)]
+    parts += ["## The table alone, all its questions", ALONE, _alone_table(results)]
     for title, word, told in OTHER:
         parts += [f"## {title}", told, _other_tables(results, word)]
     parts += ["## What it costs", _cost_table(grid), _added(results, pictures), AFTER, _made(grid)]
@@ -124,6 +126,20 @@ def _hallucination_table(grid: Grid) -> str:
             rows.append((f"{edits:,}", f"`{method}`", *shown_pair, *free, _scored([wild, forced])))
     head = ("edits", "method", "perplexity", "median", "forced loc.", "WILD rel.", "WILD loc.", "scored (draws)")
     return _table(head, _squeezed(rows))
+
+
+def _alone_table(results: Path) -> str:
+    """What `everlearn bench editing` found, file by file."""
+    rows = []
+    for name, found in others(results, "-editing-"):
+        shares = [_figure(found, measure) for measure in MEASURES]
+        data, commit = found["settings"]["data"], found["where"]["commit"]
+        rows.append(
+            (name[:10], data, f"{found['edits']:,}", found["protocol"], *shares, f"{found['sampled']:,}", commit)
+        )
+    if not rows:
+        return "Not run."
+    return _table(("date", "set", "edits", "protocol", *MEASURES, "scored", "commit"), rows)
 
 
 def _other_tables(results: Path, word: str) -> str:

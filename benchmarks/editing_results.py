@@ -87,12 +87,16 @@ def numbers_of(result: Result) -> list[tuple[str, str]]:
     """Figures at the top of a result file, as text, with their intervals and counts where those are named alike."""
     rows = []
     for name, value in result.items():
+        if (name, value) == ("complete", False):
+            rows.append(("complete", "no: it was stopped"))
         if isinstance(value, bool) or value is None:
             continue
         if isinstance(value, int | float):
             rows.append((name, shown(value)))
-        elif isinstance(value, Mapping) and {"right", "of"} <= set(value):
-            rows.append((name, f"{value['right']} of {value['of']}"))
+        elif isinstance(value, Mapping) and "right" in value and {"asked", "of"} & set(value):
+            asked, there = value.get("asked", value.get("of")), value.get("of")
+            rest = f" asked; there are {there:,}" if there not in {asked, None} else ""
+            rows.append((name, f"{value['right']:,} of {asked:,}{rest}"))
     return rows
 
 

@@ -64,6 +64,13 @@ def test_what_was_not_run_is_said_to_be_not_run_and_never_drawn(results):
     assert "no result file named `*temporal*.json`" in text
 
 
+def test_runs_of_the_table_alone_are_listed(results):
+    run = {"reliability": 1.0, "generality": 0.91, "locality": None, "edits": 1000, "sampled": 300, "protocol": "wild"}
+    run |= {"settings": {"data": "zsre.jsonl"}, "where": {"commit": "abc"}}
+    text = made(results(**{"2026-11-25-editing-zsre-1000-wild": run}))
+    assert row(text, "2026-11-25")[1:] == ["zsre.jsonl", "1,000", "wild", "1.000", "0.910", "-", "300", "abc"]
+
+
 def test_an_empty_folder_gives_a_page_without_figures(results):
     text = made(results())
     assert "No cell was run yet." in text
@@ -102,6 +109,17 @@ def test_perplexities_stand_in_the_hallucination_table(results):
 def test_figures_of_other_benchmarks_are_taken_as_they_are():
     found = numbers_of({"share": 0.5123, "edits": 1502, "ok": True, "none": None, "accuracy": {"right": 3, "of": 4}})
     assert found == [("share", "0.512"), ("edits", "1,502"), ("accuracy", "3 of 4")]
+
+
+def test_a_stopped_run_says_so_and_counts_only_what_was_asked():
+    found = numbers_of(
+        {"complete": False, "as_of": {"asked": 3, "right": 2, "of": 1036}, "latest": {"asked": 4, "right": 4}}
+    )
+    assert found == [
+        ("complete", "no: it was stopped"),
+        ("as_of", "2 of 3 asked; there are 1,036"),
+        ("latest", "4 of 4"),
+    ]
 
 
 def test_rows_by_entries_are_found_under_any_name():
