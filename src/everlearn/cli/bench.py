@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import typer
 
-from everlearn.cli import bench_multihop, bench_temporal
+from everlearn.cli import bench_lookup, bench_multihop, bench_temporal
 from everlearn.cli.bench_view import STDOUT, editing_view, latency_view, publish, teach_view
 from everlearn.cli.opening import choice_of, learner_in, open_parts, passing_learner, settings_of
 from everlearn.cli.progress import steps_progress
@@ -108,6 +108,7 @@ def editing(
 
 app.command("temporal")(bench_temporal.temporal)
 app.command("multihop")(bench_multihop.multihop)
+app.command("lookup")(bench_lookup.lookup)
 
 
 @app.command("teach")

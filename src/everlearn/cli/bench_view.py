@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from everlearn.cli.findings import size
 from everlearn.cli.screen import grid, one_line, show_json, stretched, text
 from everlearn.errors import FileFormatError
 
 if TYPE_CHECKING:
     from everlearn.evaluation.editing import EditingReport
     from everlearn.evaluation.latency import LatencyReport, TeachSpeed
+    from everlearn.evaluation.lookup import LookupReport
 
 MOST_FAILURES = 8
 NOTHING = "–"
@@ -66,6 +68,28 @@ def latency_view(report: LatencyReport) -> RenderableType:
         f"unrelated {_ratio(report.token_ratio_unrelated)}, known {_ratio(report.token_ratio_hits)}"
     )
     return Group(table, Text(ratios, "dim"))
+
+
+def lookup_view(report: LookupReport) -> RenderableType:
+    """The index by its size."""
+    table = grid(
+        ">entries", "index", ">built /s", ">open", ">search p50", ">p99", ">recall@8", ">forget", ">disk", ">resident"
+    )
+    for cost in report.sizes:
+        table.add_row(
+            f"{cost.entries:,}",
+            cost.index,
+            f"{cost.build_rate:,.0f}",
+            f"{cost.open_s:.2f} s" if cost.open_s else NOTHING,
+            f"{cost.search_ms_p50:.2f} ms",
+            f"{cost.search_ms_p99:.2f} ms",
+            f"{cost.recall_at_8:.4f}",
+            _ms(cost.forget_ms),
+            size(cost.disk_bytes) if cost.disk_bytes else NOTHING,
+            size(cost.resident_bytes),
+        )
+    line = f"{report.encoded:,} vectors are encodings, the others composed of them; {report.queries} searches, one core"
+    return Group(table, Text(line, "dim"))
 
 
 def _failures(report: EditingReport) -> RenderableType:

@@ -47,6 +47,17 @@ def commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def resident_bytes() -> int:
+    """Bytes of this process in memory now, pages of mapped files included; the most there ever were, outside Linux."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
 def _processor() -> str:
     """The processor's name; `platform` knows it on macOS and Windows, Linux keeps it in a file."""
     info = Path("/proc/cpuinfo")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ def how_many(vectors: int) -> int:
 
 
 def train(
-    vectors: NDArray[np.float32], count: int, *, seed: int = 0, progress: Steps | None = None
+    vectors: NDArray[np.floating[Any]], count: int, *, seed: int = 0, progress: Steps | None = None
 ) -> NDArray[np.float32]:
     """Centres of clusters: spherical k-means over a sample.
 

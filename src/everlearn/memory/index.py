@@ -7,7 +7,7 @@ encoder's 10 ms in front of it. It is also the truth that any approximate index 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 import torch
@@ -16,16 +16,48 @@ from numpy.typing import NDArray
 _ROOM = 256
 
 
+class Index(Protocol):
+    """What finds the nearest of many vectors. Contract-tested: tests/contracts/test_index_port.py."""
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, row_id: object) -> bool: ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory of what is searched."""
+        ...
+
+    def add(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Add rows: unit vectors [N, K] under `ids` (ascii, at most 26 characters), none of which is there already."""
+        ...
+
+    def remove(self, row_id: str) -> None:
+        """Remove a row that is there, vector and all."""
+        ...
+
+    def vector(self, row_id: str) -> NDArray[np.float32]:
+        """The vector [K] of a row that is there, to half precision at least."""
+        ...
+
+    def search(self, vector: NDArray[np.float32], most: int) -> list[tuple[str, float]]:
+        """About the `most` nearest rows of a unit vector [K], nearest first, with their cosines; ties by the older id.
+
+        At most one in a hundred of the eight nearest may be missing.
+        """
+        ...
+
+
 @final
 class ExactIndex:
-    """Rows of unit vectors under string ids.
+    """An `Index` that misses nothing: unit vectors under string ids.
 
     Args:
         width: K, coordinates of a vector.
     """
 
     def __init__(self, width: int) -> None:
-        self._width = width
+        self.width = width
         self._rows: NDArray[np.float32] = np.empty((_ROOM, width), np.float32)
         self._ids: list[str] = []
         self._place: dict[str, int] = {}
@@ -39,15 +71,15 @@ class ExactIndex:
     @property
     def nbytes(self) -> int:
         """Bytes of the vectors in use."""
-        return len(self._ids) * self._width * self._rows.itemsize
+        return len(self._ids) * self.width * self._rows.itemsize
 
     def add(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Add rows: `vectors` [N, K] under `ids`, none of which may be there already."""
-        assert vectors.shape == (len(ids), self._width), (vectors.shape, len(ids))
+        assert vectors.shape == (len(ids), self.width), (vectors.shape, len(ids))
         assert not any(i in self._place for i in ids), "a row is added twice"
         first, last = len(self._ids), len(self._ids) + len(ids)
         if last > len(self._rows):
-            grown = np.empty((max(last, 2 * len(self._rows)), self._width), np.float32)
+            grown = np.empty((max(last, 2 * len(self._rows)), self.width), np.float32)
             grown[:first] = self._rows[:first]
             self._rows = grown
         self._rows[first:last] = vectors

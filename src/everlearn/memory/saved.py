@@ -37,13 +37,13 @@ class NewEntries:
 
     Attributes:
         ids: [N].
-        vectors: [N, K], unit length.
+        vectors: [N, K], unit length; in half precision or more.
         words: [N], digests of their words.
         spans: [N, 2], microseconds since 1970 from when and until when they are true; `NO_TIME` = without end.
     """
 
     ids: Sequence[str]
-    vectors: NDArray[np.float32]
+    vectors: NDArray[np.float32] | NDArray[np.float16]
     words: NDArray[np.uint64]
     spans: NDArray[np.int64]
 
@@ -171,13 +171,14 @@ class SavedEntries:
     def search(self, vector: NDArray[np.float32], most: int) -> list[tuple[str, float]]:
         """About the `most` nearest entries of a unit vector [K], nearest first, with their cosines."""
         places = self._lists.search(vector, probes=PROBES, most=max(RESCORED, 2 * most))
-        places = places[~self._dead[places]]
+        places = places[~self._dead[places] & (self._rows.columns[ID][places] != b"")]
+        # A damaged vector would rank anywhere, so all that are scored are checked, not only the best.
+        sound = self.files.intact(self._rows, places)
+        self.damaged.update(self._id(int(p)) for p in places[~sound])
+        places = places[sound]
         rows = torch.from_numpy(self._rows.columns["vectors"][places].astype(np.float32))
         scores = torch.mv(rows, torch.from_numpy(np.array(vector, np.float32))).numpy()
-        best = np.argsort(-scores, kind="stable")[:most]
-        sound = self.files.intact(self._rows, places[best])
-        self.damaged.update(self._id(p) for p in places[best[~sound]])
-        found = [(self._id(places[n]), float(scores[n])) for n in best[sound]]
+        found = [(self._id(int(places[n])), float(scores[n])) for n in np.argsort(-scores, kind="stable")[:most]]
         return sorted((pair for pair in found if pair[0]), key=lambda pair: (-pair[1], pair[0]))
 
     def append(self, entries: NewEntries, seq: int, still: Still) -> None:

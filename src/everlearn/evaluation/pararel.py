@@ -1,0 +1,104 @@
+"""Prompts of ParaRel's facts, as they are taught, and more vectors than there are prompts to encode.
+
+Source: Elazar et al. 2021, Measuring and Improving Consistency in Pretrained Language Models, section 4 (MIT).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everlearn.errors import FileFormatError
+
+_OBJECT = "[Y]"
+_SUBJECT = "[X]"
+_PHRASINGS = 4  # of a relation
+_NOISE = 0.005  # standard deviation of each coordinate
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt that a fact answers.
+
+    Attributes:
+        prompt: the phrasing up to the answer.
+        subject: what is asked about.
+        phrasing: how.
+        answer: of the fact.
+    """
+
+    prompt: str
+    subject: str
+    phrasing: str
+    answer: str
+
+
+def read_prompts(archive: Path, seed: int = 0) -> list[Asked]:
+    """Different prompts of all facts in up to four phrasings that end in the answer, shuffled.
+
+    Raises:
+        FileFormatError: no such archive, or none of ParaRel.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            phrasings = {name: [row["pattern"] for row in rows] for name, rows in _rows(tar, "graphs_json")}
+            facts = dict(_rows(tar, "trex_lms_vocab"))
+    except (OSError, tarfile.TarError, ValueError, KeyError) as cause:
+        raise FileFormatError(
+            f"{archive} cannot be read as ParaRel's facts: {cause}.", hint="Give the path of pararel_trex.tar.gz."
+        ) from cause
+    found: dict[str, Asked] = {}
+    for relation, rows in facts.items():
+        ends = [p.rstrip(" .") for p in phrasings.get(relation, ())]
+        for phrasing in [p.removesuffix(_OBJECT).strip() for p in ends if p.endswith(_OBJECT)][:_PHRASINGS]:
+            for row in rows:
+                prompt = phrasing.replace(_SUBJECT, row["sub_label"])
+                found.setdefault(prompt, Asked(prompt, row["sub_label"], phrasing, row["obj_label"]))
+    if not found:
+        raise FileFormatError(f"{archive} holds no facts of ParaRel.", hint="Give the path of pararel_trex.tar.gz.")
+    prompts = list(found.values())
+    random.Random(seed).shuffle(prompts)
+    return prompts
+
+
+def composed(real: NDArray[np.float32], asked: Sequence[Asked], count: int, seed: int = 0) -> NDArray[np.float16]:
+    """Vectors [count, K] of prompts that were never written: one subject in another's phrasing.
+
+    What changes between two phrasings of one subject is added to the vector of another subject, with a little noise.
+    Encoding a million prompts would take this machine an hour; these lie as densely among each other as encoded ones.
+
+    Args:
+        real: [N, K], encodings of `asked`, unit length.
+        asked: N prompts.
+        count: how many to make.
+        seed: draws them.
+    """
+    places: dict[str, list[int]] = {}
+    for place, each in enumerate(asked):
+        places.setdefault(each.subject, []).append(place)
+    twice = [several for several in places.values() if len(several) > 1]
+    draw = np.random.default_rng(seed)
+    pairs = np.array([draw.choice(several, 2, replace=False) for several in twice])
+    made = np.empty((count, real.shape[1]), np.float16)
+    for first in range(0, count, 50_000):
+        some = min(50_000, count - first)
+        change = pairs[draw.integers(0, len(pairs), some)]
+        rows = real[draw.integers(0, len(real), some)] + real[change[:, 0]] - real[change[:, 1]]
+        rows += _NOISE * draw.standard_normal(rows.shape, np.float32)
+        made[first : first + some] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return made
+
+
+def _rows(tar: tarfile.TarFile, folder: str) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    for member in tar.getmembers():
+        path = PurePosixPath(member.name)
+        file = tar.extractfile(member) if path.parent.name == folder and path.suffix == ".jsonl" else None
+        if file is not None:
+            yield path.stem, [json.loads(line) for line in file.read().decode().splitlines() if line.strip()]
