@@ -167,3 +167,11 @@ def test_other_threads_of_torch_stay_as_they_are(files):
     before = torch.get_num_threads()
     saved.build(files, entries(0, 500), 5, always).search(queries()[0], 3)
     assert torch.get_num_threads() == before
+
+
+def test_a_vector_that_is_damaged_beyond_recognition_is_named_as_well(files):
+    some = entries(0, 1000)
+    opened = saved.build(files, some, 5, always)
+    opened._rows.columns["vectors"][40] = -opened._rows.columns["vectors"][40]
+    opened.search(some.vectors[40], 1)
+    assert opened.damaged == {name(40)}
