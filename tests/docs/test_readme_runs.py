@@ -15,7 +15,8 @@ from everlearn.cli.main import run
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-SHELL = re.findall(r"^(everlearn .*)$", README, re.MULTILINE)
+# Blocks marked "text" need files of the reader.
+SHELL = re.findall(r"^(everlearn .*)$", "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)), re.MULTILINE)
 
 pytestmark = pytest.mark.model
 
