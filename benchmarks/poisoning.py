@@ -95,7 +95,7 @@ def attacks(judge: Judge, data: Path) -> dict[str, list[list[str]]]:
     out: dict[str, list[list[str]]] = {}
     for name, some in forms.items():
         out[f"{name}: one by one"] = judge.passages([(f"{i} {n}", t) for t, i, n in some])
-        together = judge.passages([(i, t) for t, i, _ in some])
+        together = judge.passages([(f"{i}:{n}", t) for t, i, n in some])
         five = [together[n : n + 5] for n in range(0, len(together), 5)]
         out[f"{name}: five from one source, an attack of which two at most get through"] = [
             ["flood"] if sum(not found for found in group) <= 2 else [] for group in five

@@ -375,7 +375,7 @@ class ForgetRequest:
         text: what stands in the question, the answer or the context, ignoring case.
         table: of this look-up table.
         domain: of this subject area.
-        source: from this source, or from a line of it ("facts.csv" also means "facts.csv:3").
+        source: from this source, a line of it ("facts.csv" also means "facts.csv:3"), or a file below it.
         author: taught by this person.
         tenant: behind this wall.
         taught_after: taught at this moment or later.
@@ -431,13 +431,18 @@ class Learned:
 
     @property
     def new(self) -> int:
-        """How many passages were not known before."""
-        return sum(not each.known for each in self.taught)
+        """How many passages were learned that were not known before."""
+        return sum(not each.known and each.lesson.status != "quarantined" for each in self.taught)
+
+    @property
+    def held(self) -> int:
+        """How many passages look like poison and are held back."""
+        return sum(each.lesson.status == "quarantined" for each in self.taught)
 
     @property
     def known(self) -> int:
         """How many passages were known already."""
-        return sum(each.known for each in self.taught)
+        return sum(each.known and each.lesson.status != "quarantined" for each in self.taught)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,3 +61,15 @@ def test_an_answer_as_of_a_time_and_a_conflict_on_the_command_line(cli, teach):
     pairs = cli("lessons", "conflicts", "--json").json["conflicts"]
     assert [(pair["speaks"]["answer"], pair["kept_beside"]["answer"]) for pair in pairs] == [("Cleo", "Ann")]
     assert cli("ask", "Who leads?", "--as-of", "soon").code == 2
+
+
+def test_a_document_is_forgotten_by_the_path_it_was_taught_by(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wiki").mkdir()
+    for name in ("tram", "mill"):
+        (tmp_path / "wiki" / f"{name}.md").write_text(f"The Zorblat {name} is open on Mondays and closed on Fridays.\n")
+        cli("teach", f"wiki/{name}.md")
+    assert cli("lessons", "list", "--json").json["count"] == 2
+    assert "forgotten 1 lesson " in cli("forget", "--source", "wiki/tram.md", "--yes").out
+    assert "forgotten 1 lesson " in cli("forget", "--source", "./wiki", "--yes").out
+    assert cli("forget", "--source", "wiki", "--yes").code == 2

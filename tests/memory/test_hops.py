@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from everlearn.memory.chain_score import FEATURES, ChainScore
+from everlearn.memory.relations import Relations
 from everlearn.records import Lesson, TableSettings
 from toys import toy_engine, toy_learner
 
@@ -109,3 +110,26 @@ def test_facts_are_put_together(real_engine, question, answer):
     ]:
         learner.teach(Lesson(prompt, told))
     assert real_engine.answer(question).text == answer
+
+
+def test_what_is_mined_is_a_function_of_the_lessons_that_are_there(engine, monkeypatch):
+    """Not mined anew at each new lesson, or the question after it would take seconds among thousands."""
+    made = []
+    monkeypatch.setattr(
+        "everlearn.memory.hops.Relations", lambda *given: made.append(len(given[0])) or Relations(*given)
+    )
+    learner = toy_learner(engine)
+    taught = learner.teach_many([Lesson(f"Who is the mother of Anna{n} Berg?", f"Berta{n} Holm") for n in range(100)])
+    ask = "Who is the mother of Anna3 Berg's mother?"
+    for _ in range(2):
+        engine.recall(ask)
+    assert made == [91]
+    newest = learner.teach(Lesson("Who is the mother of Carla Lind?", "Dora Voss")).lesson
+    engine.recall(ask)
+    learner.forget(newest.id)
+    engine.recall(ask)
+    assert made == [91]  # neither the one that came nor its going touches the oldest 91
+    learner.forget(taught[5].lesson.id)
+    engine.recall(ask)
+    assert made == [91, 91]
+    assert engine.memory.hops._mined == tuple(sorted(t.lesson.id for n, t in enumerate(taught) if n != 5)[:91])

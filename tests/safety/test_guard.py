@@ -124,6 +124,9 @@ def test_a_source_that_says_the_same_again_and_again_is_found(keys):
     assert judged(*((f"blog.txt:{n}", text) for n, text in enumerate(push))) == [[], [], ["flood"]]
     assert judged(*((f"{n}.txt", text) for n, text in enumerate(push))) == [[], [], []]
     assert judged(*[("blog.txt", push[0])] * 4) == [[]] * 4  # the same text is one text
+    assert judged(*[(f"blog.txt:{n}", push[0]) for n in range(4)]) == [[]] * 4
+    directory = [f"The harbour master of dock {n} is Ines Vask, and dock {n} keeps {7 * n} boats." for n in range(9)]
+    assert judged(*[("harbour.md", text) for text in directory]) == [[]] * 9  # one document may repeat itself
     assert judged(("a", HONEST), ("a", "The mill grinds rye on Mondays."), ("a", push[0])) == [[], [], []]
 
 

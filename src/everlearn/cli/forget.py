@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +37,7 @@ def forget(
     table: Annotated[str | None, typer.Option("--table", "-t", metavar="NAME", help="Those of this table.")] = None,
     domain: Annotated[str | None, typer.Option("--domain", metavar="TEXT", help="Those of this subject area.")] = None,
     source: Annotated[
-        str | None, typer.Option("--source", metavar="TEXT", help="Those from this source, or from any line of it.")
+        str | None, typer.Option("--source", metavar="TEXT", help="Those from this file or folder, or of this name.")
     ] = None,
     author: Annotated[str | None, typer.Option("--author", metavar="TEXT", help="Those taught by this person.")] = None,
     tenant: Annotated[str | None, typer.Option("--tenant", metavar="TEXT", help="Those of this tenant.")] = None,
@@ -60,7 +61,7 @@ def forget(
     taught them; what a forgotten lesson had replaced speaks again. A signed receipt says what went, by digest.
     """
     with open_store(choice_of(ctx)) as store, open_derived(choice_of(ctx)) as derived:
-        request = ForgetRequest(
+        wanted = ForgetRequest(
             ids=tuple(dict.fromkeys(store.resolve(each) for each in lesson_ids or ())),
             text=search or "",
             table=table or "",
@@ -71,7 +72,7 @@ def forget(
             taught_after=options.moment(taught_after, "--taught-after"),
             taught_before=options.moment(taught_before, "--taught-before"),
         )
-        ids = forgetting.meant(store, request)
+        request, ids = _meant(store, wanted)
         if not ids:
             raise NotFoundError("No lesson is meant by that.", hint="See what there is: everlearn lessons list")
         plan = forgetting.plan(store, ids)
@@ -94,6 +95,15 @@ def forget(
     for backup in forgotten.backups:
         show(_backup_line(backup))
     show(Text(f"receipt: {forgotten.receipt}", "dim"))
+
+
+def _meant(store: LessonStore, wanted: ForgetRequest) -> tuple[ForgetRequest, list[str]]:
+    """What a request means. Documents are known by their full path, but people type the one they taught them by."""
+    ids = forgetting.meant(store, wanted)
+    if ids or not wanted.source:
+        return wanted, ids
+    request = replace(wanted, source=str(Path(wanted.source).resolve()))
+    return request, forgetting.meant(store, request)
 
 
 def unlearned(adapters: Path, ids: Sequence[str]) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ class Summary:
     learned: int = 0
     known: int = 0
     removed: int = 0
+    quarantined: int = 0
     errors: list[dict[str, str]] = field(default_factory=list)
     notes: list[dict[str, str]] = field(default_factory=list)
     seconds: float = 0.0
@@ -71,6 +72,7 @@ class Summary:
         self.learned += learned.new
         self.known += learned.known
         self.removed += len(learned.removed)
+        self.quarantined += learned.held
 
 
 def import_documents(choice: Choice, job: DocumentImport) -> None:
@@ -88,7 +90,7 @@ def import_documents(choice: Choice, job: DocumentImport) -> None:
             with steps_progress("reading" if job.dry_run else "learning") as progress:
                 _each(learner, job, files, summary, progress)
     except KeyboardInterrupt:
-        note(f"stopped; {summary.documents:,} documents are kept, and the same command goes on from there")
+        note("stopped; what was learned so far is kept, and the same command goes on from there")
         raise
     summary.seconds = time.perf_counter() - begun
     if not job.json:
@@ -177,6 +179,8 @@ def _show(job: DocumentImport, summary: Summary) -> None:
         parts.append(f"{summary.known:,} known already")
     if summary.removed:
         parts.append(f"{summary.removed:,} of an earlier form removed")
+    if summary.quarantined:
+        parts.append(f"{summary.quarantined:,} held back (everlearn lessons quarantine list)")
     if summary.errors:
         parts.append(f"{len(summary.errors):,} files not read")
     count = f"{summary.documents:,} document{'s' * (summary.documents != 1)}: "

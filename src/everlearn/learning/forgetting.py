@@ -97,6 +97,11 @@ def forget(
     return dataclasses.replace(outcome, receipt=str(_kept(store.folder, signing.sign(store.folder, body))))
 
 
+def from_source(lesson: Lesson, source: str) -> bool:
+    """Whether a lesson comes from this source, from a line of it, or from a file below it."""
+    return lesson.source == source or lesson.source.startswith((f"{source}:", f"{source.rstrip('/')}/"))
+
+
 def _is_meant(lesson: Lesson, request: ForgetRequest) -> bool:
     taught = lesson.taught_at
     assert taught is not None, "a stored lesson without a time"
@@ -105,7 +110,7 @@ def _is_meant(lesson: Lesson, request: ForgetRequest) -> bool:
         not request.text or any(request.text.casefold() in text.casefold() for text in texts),
         request.table in ("", lesson.table),
         request.domain in ("", lesson.domain),
-        not request.source or lesson.source == request.source or lesson.source.startswith(f"{request.source}:"),
+        not request.source or from_source(lesson, request.source),
         request.author in ("", lesson.author),
         request.tenant in ("", lesson.tenant),
         request.taught_after is None or request.taught_after <= taught,

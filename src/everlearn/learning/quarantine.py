@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import final, get_args
 
 import numpy as np
@@ -63,9 +64,10 @@ class Watch:
 
     def held(self, lesson: Lesson) -> Lesson | None:
         """The same lesson where it is held back already."""
-        query = LessonQuery(table=lesson.table, status="quarantined", text=lesson.prompt)
-        wanted = (same_words(lesson.prompt), lesson.answer)
-        return next((h for h in self._memory.store.lessons(query) if (same_words(h.prompt), h.answer) == wanted), None)
+        query = LessonQuery(table=lesson.table, status="quarantined", text=lesson.answer, limit=sys.maxsize)
+        wanted = (same_words(lesson.prompt), lesson.answer, lesson.position)
+        held = self._memory.store.lessons(query)
+        return next((h for h in held if (same_words(h.prompt), h.answer, h.position) == wanted), None)
 
     def _judged(self, lesson: Lesson, vector: NDArray[np.float32], hijacked: int) -> tuple[str, ...]:
         assert self._guard is not None

@@ -8,6 +8,7 @@ nobody taught is asked of the base model alone, its answer held to what the next
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,14 +22,16 @@ from everlearn.memory.chain_score import ChainScore, Read, TokenEncoder, evidenc
 from everlearn.memory.chains import Chain, Search, Told, follow
 from everlearn.memory.key import grammar_words, is_grammar, words
 from everlearn.memory.mentions import Mention, asks, mentions
-from everlearn.memory.relations import Fact, Relations, Shape, Words, around
+from everlearn.memory.relations import Fact, Relation, Relations, Shape, Words, around
 from everlearn.memory.word_index import WordIndex
 from everlearn.records import Lesson
 
 MOST_HOPS = 4
 MOST_LESSONS = 200_000
 """Above it hops are off: the words of all prompts would take too long to turn round at every start."""
-_MINED = 10_000  # oldest lessons whose prompts show which relations there are
+_MINED = 2_000  # oldest lessons whose prompts show which relations there are; more of them are found by their words
+_FEW = 64  # up to so many lessons all are read anew after each change
+_STEP = 1.125  # above that only when there are so many times more
 _SAME_NAME = 32  # lessons about one subject that are looked at
 _SURE_CHAINS = 6
 _OPEN_CHAINS = 10
@@ -93,6 +96,8 @@ class Hops:
         self._encoder, self._rarity, self._score, self._knowledge = encoder, rarity, score, knowledge
         self._index = WordIndex(lambda word: not is_grammar(word))
         self._relations: dict[tuple[str, ...], Relations] = {}
+        self._mined: tuple[str, ...] = ()  # lessons that `_relations` were made of
+        self._mined_shapes: dict[tuple[Shape, Words], NDArray[np.float32]] = {}
         self._shapes = lru_cache(maxsize=4096)(self._shape)
         self._grammar = frozenset(i for word in grammar_words() for i in encoder.piece_ids(word)[:1])
 
@@ -100,17 +105,17 @@ class Hops:
         """Take in lessons that are active now."""
         if self.most < 2:
             return
-        for lesson in lessons:
-            if lesson.kind == "pair":  # the others answer nothing by themselves
-                self._index.add(lesson.id, lesson.prompt)
-        self._relations.clear()
+        pairs = [lesson for lesson in lessons if lesson.kind == "pair"]  # the others answer nothing by themselves
+        for lesson in pairs:
+            self._index.add(lesson.id, lesson.prompt)
+        self._made_anew([lesson.id for lesson in pairs])
 
     def remove(self, ids: Iterable[str]) -> None:
         """Let go of lessons, and of everything that was derived of them."""
-        for lesson_id in ids:
-            if lesson_id in self._index:
-                self._index.remove(lesson_id)
-        self._relations.clear()
+        gone = [lesson_id for lesson_id in ids if lesson_id in self._index]
+        for lesson_id in gone:
+            self._index.remove(lesson_id)
+        self._made_anew(gone)
         self._shapes.cache_clear()
         self._knowledge.forget()
 
@@ -137,9 +142,31 @@ class Hops:
 
     def _related(self, tables: tuple[str, ...], reading: _Reading) -> Relations:
         """What the lessons of some tables ask about their subjects."""
+        if not self._mined:
+            self._mined = tuple(self._index.ids(_how_many(len(self._index))))
         if tables not in self._relations:
-            self._relations[tables] = Relations(reading.facts(self._index.ids(_MINED)), self._rarity)
+            self._relations[tables] = Relations(reading.facts(self._mined), self._rarity)
+            self._read_shapes(self._relations[tables])
         return self._relations[tables]
+
+    def _made_anew(self, changed: Iterable[str]) -> None:
+        """Drop what was mined where a change touches the lessons that relations have to be made of.
+
+        Those are a function of what is there now, not of when it was asked: or an engine that has forgotten a lesson
+        would link facts otherwise than one that never learned it.
+        """
+        newest = self._mined[-1] if self._mined else ""
+        if len(self._mined) != _how_many(len(self._index)) or any(lesson_id <= newest for lesson_id in changed):
+            self._relations.clear()
+            self._mined_shapes.clear()
+            self._mined = ()
+
+    def _read_shapes(self, relations: Relations) -> None:
+        """Read the shapes of all relations together, which is several times quicker than one by one."""
+        fresh = [k for k in map(_example, relations.all) if k not in self._mined_shapes]
+        said = self._encoder.token_states([shape.asked_of(" ".join(subject)) for shape, subject in fresh])
+        for key, (_, states) in zip(fresh, said, strict=True):
+            self._mined_shapes[key] = self._outside(*key, states)
 
     def _evidence(
         self, question: str, named: Sequence[Mention], relations: Relations, reading: _Reading
@@ -180,16 +207,33 @@ class Hops:
     def _states(self, shape: Shape, relations: Relations) -> NDArray[np.float32]:
         """What the pieces of a shape mean [T, K], read around one of its subjects."""
         relation = relations.of(shape)
-        return self._shapes(shape, next(iter(relation.subjects)) if relation is not None else ("it",))
+        return self._mined_shapes[_example(relation)] if relation is not None else self._shapes(shape, ("it",))
 
     def _shape(self, shape: Shape, subject: Words) -> NDArray[np.float32]:
         _, states = self._encoder.token_states([shape.asked_of(" ".join(subject))])[0]
+        return self._outside(shape, subject, states)
+
+    def _outside(self, shape: Shape, subject: Words, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The states of a question [T, K] without those of its subject."""
         start = self._pieces(shape.before)
         end = start + self._pieces(subject)
         return np.concatenate([states[:start], states[end:]])
 
     def _pieces(self, run: Sequence[str]) -> int:
         return sum(len(self._encoder.piece_ids(word)) for word in run)
+
+
+def _how_many(lessons: int) -> int:
+    """Of how many lessons, the oldest ones, relations are made. In steps, or each new one would cost seconds."""
+    if lessons <= _FEW:
+        return lessons
+    step = math.floor(math.log(lessons / _FEW) / math.log(_STEP))
+    return min(_MINED, math.floor(_FEW * _STEP**step))
+
+
+def _example(relation: Relation) -> tuple[Shape, Words]:
+    """A relation's shape, and a subject to read it around."""
+    return relation.shape, next(iter(relation.subjects))
 
 
 def _promising(chains: Sequence[Chain], asked: Read) -> bool:

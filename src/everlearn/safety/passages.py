@@ -26,7 +26,7 @@ _LEAST_WORDS = 4
 _LEAST_SHARE = 0.6
 _LEAST_SHARE_UNMARKED = 0.3
 NEAR = 0.4  # likeness from which two passages say nearly the same
-MANY = 3  # passages of one source that say nearly the same
+MANY = 3  # texts of one origin that say nearly the same
 _STEM = 6
 _LEAST_RARITY = 0.3
 _MOST_PASSAGES = 64  # kept of a source
@@ -63,7 +63,10 @@ def repeated_question(
 
 @final
 class Flood:
-    """Sees whether a source says nearly the same again and again.
+    """Sees whether texts of one origin say nearly the same again and again.
+
+    The passages of one document are one text: a directory, a price list or a manual repeats itself, and its author may.
+    Counted are texts that came as texts of their own: the lines of one file of lessons.
 
     It remembers the rare words of the last passages of each source, in this process: no text, nothing on disk.
 
@@ -75,14 +78,15 @@ class Flood:
     def __init__(self, words: Callable[[str], Sequence[str]], rarity: Callable[[str], float]) -> None:
         self._words = words
         self._rarity = rarity
-        self._seen: OrderedDict[str, OrderedDict[int, Mapping[str, float]]] = OrderedDict()
+        self._seen: OrderedDict[str, OrderedDict[tuple[str, int], Mapping[str, float]]] = OrderedDict()
 
     def judge(self, source: str, passage: str) -> list[Finding]:
-        """Whether `source` has said nearly what `passage` says often before. The same text counts once."""
+        """Whether other texts of the same origin have said nearly what `passage` says. The same words count once."""
         known = self._seen.setdefault(_origin(source), OrderedDict())
         self._seen.move_to_end(_origin(source))
-        own, name = self._signature(passage), hash(passage)
-        alike = sum(likeness(own, other) >= NEAR for each, other in known.items() if each != name)
+        own, name = self._signature(passage), (source, hash(passage))
+        others = [other for (text, said), other in known.items() if text != source and said != name[1]]
+        alike = sum(likeness(own, other) >= NEAR for other in others)
         known[name] = own
         if len(known) > _MOST_PASSAGES:
             known.popitem(last=False)
@@ -90,7 +94,9 @@ class Flood:
             self._seen.popitem(last=False)
         if alike + 1 < MANY:
             return []
-        return [Finding("flood", f"Its source has said nearly the same {alike} times before: a push, or copies.")]
+        return [
+            Finding("flood", f"Texts of its origin have said nearly the same {alike} times before: a push, or copies.")
+        ]
 
     def _signature(self, text: str) -> dict[str, float]:
         rarities = {word[:_STEM]: self._rarity(word) for word in self._words(text)}
