@@ -113,7 +113,9 @@ class ToyEncoder:
     def _pieces(self, text: str) -> Pieces:
         places = spans(text)
         states = [self._one(text[begin:end]) for begin, end in places] or [np.zeros(self.width)]
-        return Pieces(self.encode([text])[0], np.stack(states).astype(np.float32), places or [(0, 0)])
+        return Pieces(
+            self.encode([text])[0], np.stack(states).astype(np.float32), places or [(0, 0)], [1] * max(len(places), 1)
+        )
 
     def token_states(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
         """One piece for each word; a word means the same wherever it stands."""

@@ -27,7 +27,7 @@ def eager(engine, monkeypatch):
     monkeypatch.setattr("everlearn.memory.hops._NEEDED", 0.3)
     monkeypatch.setattr("everlearn.memory.hops._LEAST_COVERED", 0.0)
     monkeypatch.setattr("everlearn.memory.hops._LEAST_GAIN", 0.0)
-    monkeypatch.setattr("everlearn.memory.memory.HOPS_OVER_A_HIT", 0.3)
+    monkeypatch.setattr("everlearn.memory.judging.HOPS_OVER_A_HIT", 0.3)
     learner = toy_learner(engine)
     for prompt, answer in FAMILY:
         learner.teach(Lesson(prompt, answer))

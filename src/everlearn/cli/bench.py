@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json as json_module
 import random
-import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, final
@@ -13,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, final
 import typer
 
 from everlearn.cli import bench_lookup, bench_multihop, bench_temporal
+from everlearn.cli.bench_folder import kept, measuring
 from everlearn.cli.bench_view import STDOUT, editing_view, latency_view, publish, teach_view
-from everlearn.cli.opening import choice_of, learner_in, open_parts, passing_learner, settings_of
+from everlearn.cli.opening import choice_of, open_parts, passing_learner, settings_of
 from everlearn.cli.progress import steps_progress
-from everlearn.cli.screen import note, show
+from everlearn.cli.screen import show
 from everlearn.corpus.lesson_files import file_digest
 from everlearn.errors import InputError
 from everlearn.records import Lesson, TableSettings
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from everlearn.wiring import Settings
 
 app = typer.Typer(help="Measure: how well edits hold, how fast teaching is, what memory adds.", no_args_is_help=True)
-
-BENCH = "bench"
 
 
 @final
@@ -163,28 +159,13 @@ def _measure_editing(settings: Settings, options: EditingOptions, json: Path | N
     """Measure in a folder that an interrupted run leaves behind, and a complete one does not."""
     from everlearn.evaluation.editing import run_editing
 
-    folder = _folder_of(settings, options)
-    parts = open_parts(settings)
-    with learner_in(folder, parts, settings) as learner, steps_progress("editing") as progress:
-        report = run_editing(learner.engine, learner.teach_many, _kept_in(options, folder), progress)
-    shutil.rmtree(folder, ignore_errors=True)  # it is measured; the next run shall measure anew
+    options = kept("editing", settings, options)
+    assert options.state is not None
+    with measuring(options.state, settings) as learner, steps_progress("editing") as progress:
+        report = run_editing(learner.engine, learner.teach_many, options, progress)
     publish(report.to_dict(), json)
     if json != STDOUT:
         show(editing_view(report))
-
-
-def _folder_of(settings: Settings, options: EditingOptions) -> Path:
-    """One folder for each measurement, so that two may run at once and an interrupted one is found again."""
-    what = json_module.dumps([settings.model, options.as_settings()], sort_keys=True, default=str)
-    return settings.home / BENCH / f"editing-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
-
-
-def _kept_in(options: EditingOptions, folder: Path) -> EditingOptions:
-    import dataclasses
-
-    if folder.exists() and any(folder.glob("editing-*.jsonl")) and not options.restart:
-        note(f"going on with the run kept in {folder}; --restart begins anew")
-    return dataclasses.replace(options, state=folder)
 
 
 def _lessons(data: Path, seed: int, count: int) -> list[Lesson]:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from everlearn.cli import bench, bench_view
+from everlearn.cli.bench_folder import BENCH
 from everlearn.cli.opening import choice_of, open_parts, settings_of
 from everlearn.cli.progress import steps_progress
 from everlearn.cli.screen import grid, note, show
@@ -70,7 +71,7 @@ def forgetting(
         TrainingSettings(epochs=epochs, rate=rate).checked(), AdapterSettings(rank=rank), strength=strength, kept=kept
     )
     settings = settings_of(choice_of(ctx))
-    folder = settings.home / bench.BENCH / _folder(settings, chosen, stream, (train, test, numbers))
+    folder = settings.home / BENCH / _folder(settings, chosen, stream, (train, test, numbers))
     if restart:
         shutil.rmtree(folder, ignore_errors=True)
     elif folder.exists():

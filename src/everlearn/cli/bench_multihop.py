@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json as json_module
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +10,11 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from everlearn.cli.bench_folder import kept, measuring
 from everlearn.cli.bench_view import STDOUT, publish
-from everlearn.cli.opening import choice_of, learner_in, open_parts, settings_of
+from everlearn.cli.opening import choice_of, settings_of
 from everlearn.cli.progress import steps_progress
-from everlearn.cli.screen import grid, note, show
+from everlearn.cli.screen import grid, show
 from everlearn.corpus.lesson_files import file_digest
 
 if TYPE_CHECKING:
@@ -46,15 +44,10 @@ def multihop(
     setup = {name: str(getattr(settings, name)) for name in ("model", "encoder", "device", "dtype", "hops")}
     setup["data"] = file_digest(data)
     options = MultihopOptions(data=data, sample=sample, score=score, seed=seed, setup=setup)
-    what = json_module.dumps(options.as_settings(), sort_keys=True)
-    folder = settings.home / "bench" / f"multihop-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
-    if not restart and any(folder.glob("multihop-*.jsonl")):
-        note(f"going on with the run kept in {folder}; --restart begins anew")
-    options = dataclasses.replace(options, state=folder, restart=restart)
-    parts = open_parts(settings)
-    with learner_in(folder, parts, settings) as learner, steps_progress("asking") as progress:
+    options = kept("multihop", settings, dataclasses.replace(options, restart=restart))
+    assert options.state is not None
+    with measuring(options.state, settings) as learner, steps_progress("asking") as progress:
         report = run_multihop(learner.engine, learner.teach_many, options, progress)
-    shutil.rmtree(folder, ignore_errors=True)  # it is measured; the next run shall measure anew
     publish(report.to_dict(), json)
     if json != STDOUT:
         show(multihop_view(report))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json as json_module
-import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, final
@@ -14,10 +11,11 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from everlearn.cli.bench_folder import kept, measuring
 from everlearn.cli.bench_view import STDOUT, publish
-from everlearn.cli.opening import choice_of, learner_in, open_parts, settings_of
+from everlearn.cli.opening import choice_of, settings_of
 from everlearn.cli.progress import steps_progress
-from everlearn.cli.screen import grid, note, one_line, show, stretched, text
+from everlearn.cli.screen import grid, one_line, show, stretched, text
 from everlearn.corpus.lesson_files import file_digest
 
 if TYPE_CHECKING:
@@ -66,15 +64,10 @@ def temporal(
     settings = settings_of(choice_of(ctx))
     setup = {"encoder": settings.encoder, "device": settings.device, "dtype": settings.dtype, "data": file_digest(data)}
     options = TemporalOptions(data, chains, sample, order.value, seed, batch_size=batch_size, setup=setup)
-    what = json_module.dumps([settings.model, options.as_settings()], sort_keys=True, default=str)
-    folder = settings.home / "bench" / f"temporal-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
-    if not restart and any(folder.glob("temporal-*.jsonl")):
-        note(f"going on with the run kept in {folder}; --restart begins anew")
-    options = dataclasses.replace(options, state=folder, restart=restart)
-    parts = open_parts(settings)
-    with learner_in(folder, parts, settings) as learner, steps_progress("temporal") as progress:
+    options = kept("temporal", settings, dataclasses.replace(options, restart=restart))
+    assert options.state is not None
+    with measuring(options.state, settings) as learner, steps_progress("temporal") as progress:
         report = run_temporal(learner.engine, learner.teach_many, options, progress)
-    shutil.rmtree(folder, ignore_errors=True)  # it is measured; the next run shall measure anew
     publish(report.to_dict(), json)
     if json != STDOUT:
         show(temporal_view(report))

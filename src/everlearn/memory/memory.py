@@ -19,7 +19,8 @@ from everlearn.memory.correction import Correction
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
 from everlearn.memory.hops import Found, Hops
-from everlearn.memory.key import Key, KeyMaker, words
+from everlearn.memory.judging import Entries, Judging
+from everlearn.memory.key import KeyMaker
 from everlearn.memory.passage_gate import PassageGate
 from everlearn.memory.past import Past
 from everlearn.memory.phrase import Encoded
@@ -27,28 +28,21 @@ from everlearn.memory.recall import (
     Decided,
     Recall,
     content,
-    decide,
-    readings,
-    spoken_beside,
-    tells,
     to_be_read,
     with_hops,
 )
 from everlearn.memory.sealed import SealedEntries, base_of, value_of
 from everlearn.memory.shelves import Shelves
 from everlearn.memory.spans import Spans
-from everlearn.memory.table import Candidate, Holding, LookupTable, holds_now
+from everlearn.memory.table import LookupTable
 from everlearn.memory.values import Corrections
 from everlearn.memory.vectors import KeyVectors
 from everlearn.memory.word_states import WordStates
 from everlearn.records import Lesson, TableInfo, TableSettings
 from everlearn.store.port import DerivedStore, LessonQuery, LessonStore
-from everlearn.store.times import starts_at
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
-HOPS_OVER_A_HIT = 0.8
-"""A question that one entry answers is answered in hops only where that is plainly meant."""
 
 
 @final
@@ -97,6 +91,8 @@ class Memory:
         self.sealed = SealedEntries(keys.digest, base, keys.width)
         self._spans = Spans(store)
         self._past = Past(store, self._vectors, keys, gate, self._words)
+        entries = Entries(self._tables, self._contextual, self._beside, self.passages, self.sealed, self._past)
+        self._judging = Judging(store, keys, entries, hops)
 
     def refresh(self, ready: Mapping[str, Encoded] | None = None) -> int:
         """Take over what changed in the store.
@@ -155,7 +151,7 @@ class Memory:
             begun = time.perf_counter()
             for _ in range(_ATTEMPTS):
                 self.refresh()
-                names, decided = self._decided(queries, tables, as_of)
+                decided = self._judging.decided(queries, names := self._asked(tables), as_of)
                 needed = {hit.lesson_id for hit, _ in decided if hit is not None}
                 needed.update(lesson_id for _, seen in decided for lesson_id in to_be_read(seen))
                 lessons = self.store.lessons_by_id(list(needed)) if needed else {}
@@ -164,7 +160,9 @@ class Memory:
             else:
                 raise StoreBusyError("Lessons vanish while they are looked up.", hint="Ask again.")
             asked = zip(queries, decided, strict=True)  # of the past only what was taught of it is told
-            found = [None if as_of is not None else self._found(query, each, names) for (query, _), each in asked]
+            found = [
+                None if as_of is not None else self._judging.in_hops(query, each, names) for (query, _), each in asked
+            ]
             ms = (time.perf_counter() - begun) * 1000 / max(len(queries), 1)
             budgets = {name: self._tables[name].settings.context_tokens for name in names}
             return [
@@ -182,6 +180,14 @@ class Memory:
                 )
                 for each, hops in zip(decided, found, strict=True)
             ]
+
+    def _asked(self, tables: Sequence[str] | None) -> tuple[str, ...]:
+        """Names of the tables that are asked, each once; all of them are there."""
+        if tables is None:
+            return self.open_to()
+        for name in tables:
+            self.table(name)
+        return tuple(dict.fromkeys(tables))
 
     def open_to(self, user: str = "", teams: Sequence[str] = ()) -> tuple[str, ...]:
         """Names of the tables that somebody may ask: those without an owner, their own, and their teams'."""
@@ -241,15 +247,6 @@ class Memory:
         """Bytes of all key vectors in memory."""
         return sum(t.nbytes for t in self._tables.values()) + self.passages.nbytes
 
-    def _found(self, query: str, decided: Decided, names: Sequence[str]) -> Found | None:
-        """The answer in several hops, where there is one; a question in a lesson's own words needs none."""
-        hit = decided[0]
-        if self.hops is None or (hit is not None and hit.probability >= 1.0):
-            return None
-        speaking = [name for name in names if self._tables[name].settings.residual > 0.0 and len(self._tables[name])]
-        found = self.hops.find(query, speaking, self.store, holds_now) if speaking else None
-        return found if found is not None and (hit is None or found.probability >= HOPS_OVER_A_HIT) else None
-
     def _in_hops(self, decided: Decided, found: Found, names: tuple[str, ...], ms: float) -> Recall:
         last = next(told.fact for told in reversed(found.told) if told.fact is not None)
         settings = self._tables[last.table].settings
@@ -263,62 +260,6 @@ class Memory:
             return Cursor(lesson.id, self.correction(lesson, settings), settings.residual, output=settings.output)
         tokens = self.corrections.tokens(found.answer)
         return Cursor("", Correction(tokens, {}), settings.residual, output=settings.output)
-
-    def _decided(
-        self, queries: Sequence[tuple[str, Sequence[str]]], tables: Sequence[str] | None, as_of: datetime | None
-    ) -> tuple[tuple[str, ...], list[Decided]]:
-        """Names of the tables that were asked, and for each question who speaks and who was looked at."""
-        names = list(self.open_to()) if tables is None else list(dict.fromkeys(tables))
-        asked = [self.table(n) for n in names]
-        if as_of is not None:
-            asked += self._past.tables(asked)
-        asked = [table for table in asked if len(table)]
-        sealed = {n: self._tables[n].settings for n in names if as_of is None and self.sealed.holds_any([n])}
-        reading = {name: self._tables[name].settings for name in names} if self.passages.holds_any(names) else {}
-        if not asked and not sealed and not reading:
-            return tuple(names), [(None, ()) for _ in queries]
-        texts = [readings(query, earlier, self.keys.rarity) for query, earlier in queries]
-        behind = [[f"{query}\n{earlier[-1]}"] if self._contextual and earlier else [] for query, earlier in queries]
-        flat = [text for several, more in zip(texts, behind, strict=True) for text in (*several, *more)]
-        keys = [self.keys.key_of(text, e.vector, e.states) for text, e in zip(flat, self.keys.read(flat), strict=True)]
-        holding = None if as_of is None else self._past.holding(as_of)
-        judged = [[c for table in asked for c in table.candidates(key, holding=holding)] for key in keys]
-        if sealed:
-            judged = [[*seen, *self.sealed.candidates(k.vector, sealed)] for seen, k in zip(judged, keys, strict=True)]
-        found = iter([(key, self._told(seen, text)) for key, seen, text in zip(keys, judged, flat, strict=True)])
-        decided = []
-        for several, more in zip(texts, behind, strict=True):
-            own = [next(found) for _ in several]
-            seen = [c for _, candidates in own for c in candidates]
-            seen += [c for _ in more for c in next(found)[1] if c.lesson_id in self._contextual]
-            speaks = not reading or any(c.may_speak for c in seen)
-            passages = [] if speaks else [c for key, _ in own for c in self._passages(key, reading, holding)]
-            decided.append(self._settled(decide(seen, passages)))
-        return tuple(names), decided
-
-    def _passages(self, key: Key, reading: Mapping[str, TableSettings], holding: Holding | None) -> list[Candidate]:
-        """Passages that may hold the answer; of an earlier moment those that were known then."""
-        found = self.passages.candidates(key, reading)
-        if holding is None:
-            return found
-        held = holding([c.lesson_id for c in found])
-        return [c for c in found if c.lesson_id in held]
-
-    def _settled(self, decided: Decided) -> Decided:
-        """Between answers to one question that were kept beside each other the one with the newest start speaks."""
-        hit, seen = decided
-        if hit is None or hit.lesson_id not in self._beside:
-            return decided
-        rivals = {hit.lesson_id, *self._beside[hit.lesson_id]}
-        lessons = self.store.lessons_by_id([r.lesson_id for r in seen if r.lesson_id in rivals])
-        return spoken_beside(decided, {i: (starts_at(lesson), i) for i, lesson in lessons.items()})
-
-    def _told(self, found: list[Candidate], text: str) -> list[Candidate]:
-        """Candidates without those that hold in a context which the question does not tell."""
-        if not self._contextual:
-            return found
-        said = frozenset(words(text))
-        return [c for c in found if tells(said, self._contextual.get(c.lesson_id, frozenset()))]
 
     def _load(self, seq: int) -> None:
         self._read_tables()
@@ -410,7 +351,7 @@ class Memory:
         return {le.id: Encoded(v, states[le.id]) for le, v in zip(lessons, self._vectors.of(lessons), strict=True)}
 
     def _read_beside(self) -> None:
-        self._beside = {}
+        self._beside.clear()
         for one, other in self.store.conflicts():
             self._beside.setdefault(one, set()).add(other)
             self._beside.setdefault(other, set()).add(one)

@@ -35,11 +35,13 @@ class Pieces:
         vector: [K] float32, unit length: the whole text.
         states: [T, K] float32: each piece in its context, special tokens included.
         offsets: [T], where each piece begins and ends in the text; empty for special tokens.
+        ids: [T], which pieces.
     """
 
     vector: NDArray[np.float32]
     states: NDArray[np.float32]
     offsets: list[tuple[int, int]]
+    ids: list[int]
 
 
 @final
@@ -114,7 +116,7 @@ class SentenceEncoder:
         for batch in _batches(ids):
             vectors, states = self._embed([ids[place] for place in batch])
             for place, vector, rows in zip(batch, vectors, states, strict=True):
-                found[place] = Pieces(vector, rows[: len(ids[place])], encodings[place].offsets)
+                found[place] = Pieces(vector, rows[: len(ids[place])], encodings[place].offsets, ids[place])
         return [found[places[text]] for text in texts]
 
     def plain_vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -139,15 +141,9 @@ class SentenceEncoder:
         Returns:
             For each text its piece ids [T] without special tokens, and their states [T, K], rows of length 1.
         """
-        ids = [encoding.ids for encoding in self._pieces.encode_batch(list(texts))]
-        found: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
-        for batch in _batches(ids):
-            _, states = self._embed([ids[place] for place in batch])
-            for rows, place in zip(states, batch, strict=True):
-                end = len(ids[place]) - 1  # the tokenizer puts one special token in front and one behind
-                pieces = rows[1:end] / np.linalg.norm(rows[1:end], axis=1, keepdims=True)
-                found[place] = np.array(ids[place][1:end], dtype=np.int64), pieces
-        return [found[place] for place in range(len(ids))]
+        # The tokenizer puts one special token in front and one behind.
+        inner = [(np.array(p.ids[1:-1], dtype=np.int64), p.states[1:-1]) for p in self.read(texts)]
+        return [(ids, states / np.linalg.norm(states, axis=1, keepdims=True)) for ids, states in inner]
 
     @torch.inference_mode()
     def _embed(self, batch: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
