@@ -118,12 +118,12 @@ def _piece(block: Block, text: str, begin: float, end: float) -> Block:
 
 
 def _fitting(line: str, count: Count, most: int) -> Iterator[str]:
-    """A sentence or line, halved between words (or characters) until each part fits."""
+    """A sentence or line, halved between words (inside one only where there is no other) until each part fits."""
     if count(line) < most or len(line) < 2:
         yield line
         return
     middle = len(line) // 2
-    space = line.find(" ", middle)
-    at = space if 0 < space < len(line) - 1 else middle
+    spaces = [n for n in (line.find(" ", middle), line.rfind(" ", 0, middle)) if 0 < n < len(line) - 1]
+    at = spaces[0] if spaces else middle
     yield from _fitting(line[:at].rstrip(), count, most)
-    yield from _fitting(line[at:].lstrip() if space > 0 else line[at:], count, most)
+    yield from _fitting(line[at:].lstrip() if spaces else line[at:], count, most)
