@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 import torch
 from filelock import FileLock
 
-from everlearn.errors import InputError, SettingsError, StoreBusyError, TrainingError
+from everlearn.errors import (
+    AdapterMismatchError,
+    FileFormatError,
+    InputError,
+    SettingsError,
+    StoreBusyError,
+    TrainingError,
+)
 from everlearn.evaluation.acceptance import AcceptanceLimits
 from everlearn.learning import sleep as sleep_module
-from everlearn.learning.sleep import LOCK, adapter_name
+from everlearn.learning.sleep import adapter_name
+from everlearn.learning.sleep_lock import LOCK
 from everlearn.learning.sleep_records import REPLAY, VERDICTS
 from everlearn.learning.sleep_settings import SleepSettings
 from everlearn.learning.training_settings import TrainingSettings
 from everlearn.records import Lesson
 from everlearn.store.in_memory import InMemoryDerivedStore, InMemoryLessonStore
-from everlearn.wiring import engine_over
+from everlearn.wiring import engine_over, load_settings, open_derived, open_store
 from learning.training_toys import SHAPE
 from toys import toy_engine, toy_learner, toy_parts
 
@@ -31,6 +40,17 @@ MORE = [Lesson("Who runs?", "Bo", domain="d")]
 
 def engine_in(folder):
     return engine_over(toy_parts(), InMemoryLessonStore(), InMemoryDerivedStore(), folder / "adapters")
+
+
+def on_disk(folder):
+    settings = load_settings(home=folder)
+    return engine_over(toy_parts(), open_store(settings), open_derived(settings), settings.adapters_folder)
+
+
+def archive_files(folder):
+    """What of a folder of adapters a checkpoint has to hold."""
+    hidden = {".changed", ".lock", LOCK, f".{REPLAY}.lock"}
+    return [p for p in folder.rglob("*") if p.is_file() and p.name not in hidden]
 
 
 def taught(folder, lessons):
@@ -197,3 +217,92 @@ def test_names_of_adapters():
     assert adapter_name("support") == "support"
     assert adapter_name("Größe & Maß") != adapter_name("Größe / Maß")
     assert adapter_name("日本").startswith("domain-")
+
+
+def test_a_checkpoint_brings_back_adapters_router_replay_and_anchor(night, tmp_path):
+    learner, _, ids = night
+    saved = learner.save_checkpoint(tmp_path / "whole.zip")
+    shelf = learner.engine.specialists.shelf
+    before = {p.relative_to(shelf.folder): p.read_bytes() for p in archive_files(shelf.folder)}
+    other, _ = taught(tmp_path / "other", [])
+    assert other.load_checkpoint(saved) == len(LESSONS)
+    theirs = other.engine.specialists.shelf.folder
+    assert {p.relative_to(theirs): p.read_bytes() for p in archive_files(theirs)} == before
+    assert {str(p) for p in before} >= {REPLAY, VERDICTS, "router.safetensors", "d/current", "d/anchor-1.safetensors"}
+    for question in [lesson.prompt for lesson in LESSONS] + ["Who bakes?", "Something unrelated"]:
+        one, two = learner.engine.answer(question), other.engine.answer(question)
+        assert (one.text, one.receipt.adapter) == (two.text, two.receipt.adapter)
+        assert torch.equal(learner.engine.logits(question, steps=3), other.engine.logits(question, steps=3))
+    assert other.engine.specialists.shelf.find("d").lessons == tuple(ids)
+
+
+def test_loading_an_older_checkpoint_takes_back_what_was_trained_since(tmp_path):
+    learner, _ = taught(tmp_path / "one", LESSONS)
+    plain = learner.save_checkpoint(tmp_path / "before.jsonl")
+    learner.sleep("d", settings=SETTINGS)
+    asleep_once = learner.save_checkpoint(tmp_path / "once.zip")
+    once = learner.engine.logits(LESSONS[0].prompt, tables=(), steps=2)
+    worn = [learner.engine.answer(x.prompt, adapter="d@1").text for x in LESSONS]
+    learner.sleep("d", settings=replace(SETTINGS, fresh=True, training=replace(TRAINING, seed=5, epochs=30)))
+    learner.load_checkpoint(asleep_once)
+    assert [a.id for a in learner.engine.specialists.shelf.all()] == ["d@1"]
+    assert [learner.engine.answer(x.prompt, adapter="d@1").text for x in LESSONS] == worn
+    learner.load_checkpoint(plain)
+    assert learner.engine.specialists.shelf.all() == []
+    assert learner.engine.answer(LESSONS[0].prompt).receipt.steps_corrected > 0
+    assert torch.equal(learner.engine.logits(LESSONS[0].prompt, tables=(), steps=2), once)
+
+
+def test_a_loaded_version_is_read_again_where_another_one_took_its_id(tmp_path):
+    one, _ = taught(tmp_path / "one", LESSONS)
+    one.sleep("d", settings=SETTINGS)
+    two, _ = taught(tmp_path / "two", [Lesson("Who bakes?", "Xu", domain="d")])
+    two.sleep("d", settings=SETTINGS)
+    assert two.engine.answer("Who bakes?", adapter="d@1").text == "Xu"
+    two.load_checkpoint(one.save_checkpoint(tmp_path / "one.zip"))
+    assert two.engine.answer("Who bakes?", adapter="d@1").text == "Mo"
+
+
+def test_a_checkpoint_of_another_base_model_or_damaged_changes_nothing(night, tmp_path):
+    learner, _, _ = night
+    saved = learner.save_checkpoint(tmp_path / "whole.zip")
+    other = toy_learner(
+        engine_over(toy_parts(seed=1), InMemoryLessonStore(), InMemoryDerivedStore(), tmp_path / "o" / "adapters")
+    )
+    other.teach(Lesson("Who stays?", "I"))
+    with pytest.raises(AdapterMismatchError, match="holds adapters of tiny-llama"):
+        other.load_checkpoint(saved)
+    whole = saved.read_bytes()
+    place = whole.index(b"adapter_model.safetensors") + 400
+    for harmed in (whole[:-100], whole[: len(whole) // 2], whole[:place] + b"!!" + whole[place + 2 :]):
+        saved.write_bytes(harmed)
+        with pytest.raises(FileFormatError, match=r"damaged|no checkpoint"):
+            learner.load_checkpoint(saved)
+    assert other.engine.answer("Who stays?").text == "I"
+    assert [a.id for a in learner.engine.specialists.shelf.all()] == ["d@1"]
+    assert [p.name for p in (tmp_path / "one").iterdir()] == ["adapters"]
+
+
+def test_forgetting_reaches_the_adapters_of_a_checkpoint(tmp_path):
+    with closing(on_disk(tmp_path / "home")) as engine:
+        learner = toy_learner(engine)
+        first, second = (learner.teach(lesson).lesson for lesson in LESSONS)
+        learner.sleep("d", settings=SETTINGS)
+        saved = learner.save_checkpoint(tmp_path / "home" / "whole.zip")
+        forgotten = learner.forget(first.id)
+        assert [b.action for b in forgotten.backups] == ["rewritten"]
+        assert first.id.encode() not in saved.read_bytes()
+        assert learner.load_checkpoint(saved) == 1
+        assert learner.engine.specialists.shelf.all() == []
+        assert learner.engine.memory.store.lesson(second.id).status == "active"
+
+
+def test_no_checkpoint_is_written_or_loaded_during_a_sleep(night, tmp_path):
+    learner, _, _ = night
+    saved = learner.save_checkpoint(tmp_path / "whole.zip")
+    with FileLock(learner.engine.specialists.shelf.folder / LOCK):
+        with pytest.raises(StoreBusyError):
+            learner.save_checkpoint(tmp_path / "again.zip")
+        with pytest.raises(StoreBusyError):
+            learner.load_checkpoint(saved)
+    assert not (tmp_path / "again.zip").exists()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 
 from everlearn.engine.engine import Engine
 from everlearn.errors import LessonError, SettingsError
-from everlearn.learning import backups, checkpoint, documents, forgetting
+from everlearn.learning import backups, checkpoint_archive, documents, forgetting
 from everlearn.learning.background import BackgroundCorrections
 from everlearn.learning.feedback import lesson_of
 from everlearn.learning.quarantine import Watch, release
@@ -282,24 +282,30 @@ class Learner:
         return len(todo)
 
     def save_checkpoint(self, path: str | Path) -> Path:
-        """Write all tables and lessons, with their history, to one file; atomically."""
-        store = self.engine.memory.store
-        written = checkpoint.save(store, Path(path), model=self.engine.name)
+        """Write everything that was learned to one file; atomically.
+
+        Tables and lessons with their history; and, where there are adapters, all their versions, the router, what is
+        replayed and what anchors them, together with the digest of the base model that they belong to.
+
+        Raises:
+            StoreBusyError: a sleep is under way.
+            StoreFullError, StoreReadOnlyError: it cannot be written; an older file is left as it was.
+        """
+        engine, specialists = self.engine, self.engine.specialists
+        store, shelf = engine.memory.store, specialists.shelf if specialists is not None else None
+        written = checkpoint_archive.save(store, shelf, Path(path), model=engine.name, digest=engine.model.digest)
         backups.note(store.folder, written, "checkpoint")
         return written
 
     def load_checkpoint(self, path: str | Path) -> int:
-        """Make a checkpoint the whole state: what was taught since is gone. Returns the number of lessons.
+        """Make a checkpoint the whole state: what was taught or trained since is gone. Returns the number of lessons.
 
         Raises:
             FileFormatError: no checkpoint, damaged, or of a newer version; nothing was changed.
+            AdapterMismatchError: its adapters belong to another base model; nothing was changed.
+            StoreBusyError: a sleep is under way; nothing was changed.
         """
-        tables, lessons = checkpoint.read(Path(path))
-        memory = self.engine.memory
-        with memory.lock:
-            memory.store.replace_all(lessons, tables)
-            memory.refresh()
-        return len(lessons)
+        return checkpoint_archive.restore(self.engine, Path(path))
 
     def close(self) -> None:
         """Stop the background thread. The engine stays open."""

@@ -6,17 +6,14 @@ import hashlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
-from filelock import FileLock, Timeout
-
 from everlearn.engine.engine import Engine
-from everlearn.errors import InputError, SettingsError, StoreBusyError
+from everlearn.errors import InputError, SettingsError
 from everlearn.evaluation.acceptance import Judged, Measured, judge
 from everlearn.learning.examples import Encoded, Example, digest_of, encoded
 from everlearn.learning.fisher import Anchor
@@ -26,6 +23,7 @@ from everlearn.learning.replay import ReplayBuffer
 from everlearn.learning.restating import Restated, restated
 from everlearn.learning.scoring import exact_answers
 from everlearn.learning.self_distillation import held_examples, lesson_examples, own_answers
+from everlearn.learning.sleep_lock import asleep
 from everlearn.learning.sleep_records import REPLAY, Memories, anchor_path, first_of_each, note, remember
 from everlearn.learning.sleep_settings import SleepSettings
 from everlearn.learning.trainer import Trainer
@@ -37,7 +35,6 @@ from everlearn.store.port import EVERYTHING
 
 Progress = Callable[[str, int, int], None]
 CANDIDATE = "candidate"
-LOCK = ".sleep.lock"
 
 
 @final
@@ -104,7 +101,7 @@ class Sleep:
             StoreBusyError: another sleep is under way.
             TrainingError: the loss was no number; nothing was changed.
         """
-        with self._alone():
+        with asleep(self._folder):
             begun = time.perf_counter()
             night = self._night(domain)
             if not night.new and not self.settings.fresh:
@@ -253,17 +250,6 @@ class Sleep:
         self.specialists.learn_routes(night.name, ids, [lesson.prompt for lesson in night.lessons])
         self.specialists.shelf.point(kept.name, kept.step)
         return Verdict(kept.id, True, (), judged.figures, ids, answers, parent)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self._folder / LOCK, timeout=0):
-                yield
-        except Timeout as cause:
-            raise StoreBusyError(
-                "Another sleep is under way in this folder.", hint="Wait until it has ended."
-            ) from cause
 
 
 def adapter_name(domain: str) -> str:

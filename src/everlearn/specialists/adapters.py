@@ -44,6 +44,7 @@ class Adapters:
         self.shelf = shelf
         self._peft: Any = None
         self._layers: list[LoraLayer] = []
+        self._weights: dict[str, str] = {}  # id -> digest of what was read from the shelf
         model.wearing = self.worn
 
     @property
@@ -99,11 +100,17 @@ class Adapters:
         with self.model.lock:
             self._add(adapter.id, _config(folder))
             self._fill(adapter.id, tensors)
+            self._weights[adapter.id] = adapter.weights
         return adapter.id
+
+    def is_as_kept(self, adapter: Adapter) -> bool:
+        """Whether what is loaded under the id of a version was read from that version's own weights."""
+        return self._weights.get(adapter.id, adapter.weights) == adapter.weights
 
     def unload(self, adapter_id: str) -> None:
         """Take an adapter off the model's memory; on disk it stays."""
         self._require([adapter_id])
+        self._weights.pop(adapter_id, None)
         with self.model.lock, _quiet():
             self._peft.delete_adapter(adapter_id)
             if not self._peft.peft_config:

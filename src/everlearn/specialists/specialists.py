@@ -92,6 +92,8 @@ class Specialists:
         Raises:
             AdapterNotFoundError, AdapterMismatchError, CorruptWeightsError: as in `Adapters.load`.
         """
+        with self._lock:
+            self._refresh()  # another version may lie under this id since a checkpoint was loaded
         return spoken if spoken in self.adapters.loaded else self.adapters.load(spoken)
 
     def learn_routes(self, domain: str, ids: Sequence[str], prompts: Sequence[str]) -> None:
@@ -135,10 +137,10 @@ class Specialists:
         self._drop_removed()
 
     def _drop_removed(self) -> None:
-        """What was removed from disk, since a lesson of its lineage was forgotten, leaves the memory as well."""
+        """What was removed from disk, or is another one under the same id after a checkpoint, leaves the memory too."""
         if self._adapters is None:
             return
-        kept = {version.id for version in self.shelf.all()}
+        kept = {version.id for version in self.shelf.all() if self._adapters.is_as_kept(version)}
         for adapter_id in self._adapters.loaded:
             if "@" in adapter_id and adapter_id not in kept:
                 self._adapters.unload(adapter_id)
