@@ -18,6 +18,7 @@
     │   ├── CorruptWeightsError    the bytes are not the expected ones
     │   ├── AdapterMismatchError   an adapter that does not fit the base model
     │   └── TrainingError          training that cannot go on; the last good state is kept
+    ├── TeacherError               a model that is to be learned from cannot be asked
     └── StoreError                 the state folder cannot be used
         ├── StoreBusyError         another process holds it for too long
         ├── StoreFullError         no room on the disk
@@ -150,6 +151,12 @@ class TrainingError(WeightsError):
     """Training cannot go on; the last good state is kept."""
 
     code = "training_failed"
+
+
+class TeacherError(EverlearnError):
+    """A model that is to be learned from cannot be asked."""
+
+    code = "teacher"
 
 
 class StoreError(EverlearnError):

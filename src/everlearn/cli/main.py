@@ -18,6 +18,7 @@ from everlearn.cli import (
     bench_forgetting,
     chat,
     demo,
+    distill,
     doctor,
     forget,
     forget_receipts,
@@ -54,6 +55,7 @@ bench.app.command("forgetting")(bench_forgetting.forgetting)
 app.add_typer(promote.app, name="promote")
 app.add_typer(bench.app, name="bench")
 app.command("sleep")(sleep.sleep)
+app.command("distill")(distill.distill)
 app.add_typer(adapters.app, name="adapters")
 app.command("doctor")(doctor.doctor)
 
