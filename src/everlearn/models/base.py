@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+import everlearn.models.apertis  # noqa: F401  so that the Auto classes know our own family
 from everlearn.errors import ConversationError, CorruptWeightsError, ModelNotFoundError, WeightsError
 from everlearn.models.blocks import find_blocks, hidden_of, text_config
 from everlearn.models.cache import KeyValueCache

@@ -1,0 +1,17 @@
+"""Apertis: our own family of models, one transformers model of several kinds of layers.
+
+Importing this package makes the family known to transformers' Auto classes; nothing else happens.
+"""
+
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+from everlearn.models.apertis.configuration import ApertisConfig
+from everlearn.models.apertis.modeling import ApertisForCausalLM, ApertisModel
+from everlearn.models.apertis.registration import register_cache_layers
+
+AutoConfig.register("apertis", ApertisConfig, exist_ok=True)
+AutoModel.register(ApertisConfig, ApertisModel, exist_ok=True)
+AutoModelForCausalLM.register(ApertisConfig, ApertisForCausalLM, exist_ok=True)
+register_cache_layers()
+
+__all__ = ["ApertisConfig", "ApertisForCausalLM", "ApertisModel"]

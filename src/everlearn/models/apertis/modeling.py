@@ -1,0 +1,187 @@
+"""The decoder and the language model on it, as transformers wants them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.modeling_utils import slice_logits_to_keep
+from transformers.utils import can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from everlearn.models.apertis.configuration import ApertisConfig
+from everlearn.models.apertis.full import ApertisAttention
+from everlearn.models.apertis.layer import ApertisDecoderLayer, Surroundings
+from everlearn.models.apertis.norm import RMSNorm
+from everlearn.models.apertis.positions import RotaryEmbedding, alibi_mask
+
+
+class ApertisPreTrainedModel(PreTrainedModel):
+    """What transformers has to know of every model of the family."""
+
+    config: ApertisConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["ApertisDecoderLayer"]  # noqa: RUF012
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {  # noqa: RUF012
+        "hidden_states": ApertisDecoderLayer,
+        "attentions": ApertisAttention,
+    }
+
+
+class ApertisModel(ApertisPreTrainedModel):
+    """The decoder: tokens in, hidden states out."""
+
+    def __init__(self, config: ApertisConfig) -> None:
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        kinds = zip(config.layer_types, config.mlp_layer_types, strict=True)
+        self.layers = nn.ModuleList(ApertisDecoderLayer(config, n, *kind) for n, kind in enumerate(kinds))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.rotary_emb = RotaryEmbedding(config, config.head_dim)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> BaseModelOutputWithPast:
+        """Reads tokens after those of the cache.
+
+        Args:
+            input_ids: [B, T] long; or else inputs_embeds.
+            attention_mask: [B, S] with 0 for padding on the left, S = tokens of the cache + T; or None; or a mask
+                [B, 1, T, S] made by the caller.
+            position_ids: [B, T] long; counted from the mask by default.
+            past_key_values: cache; grows. Made where use_cache is wanted and none is given.
+            inputs_embeds: [B, T, D].
+            use_cache: whether to return a cache.
+            **kwargs: for transformers' attention functions.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Exactly one of input_ids and inputs_embeds must be given.")
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+        if position_ids is None:
+            position_ids = _count_positions(inputs_embeds, attention_mask, past_key_values)
+        around = self._surroundings(inputs_embeds, attention_mask, position_ids, past_key_values)
+        hidden_states = inputs_embeds
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, surroundings=around, past_key_values=past_key_values, **kwargs)
+        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values)
+
+    def _surroundings(
+        self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Cache | None
+    ) -> Surroundings:
+        alibi = self.config.position == "alibi"
+        mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=embeds,
+            attention_mask=attention_mask,
+            past_key_values=cache,
+            position_ids=position_ids,
+            allow_is_causal_skip=not alibi,
+        )
+        if alibi:
+            visible = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+            mask = alibi_mask(self.config.num_attention_heads, visible, embeds.dtype)
+        padding = attention_mask.bool() if attention_mask is not None and attention_mask.ndim == 2 else None
+        if padding is not None and bool(padding.all()):
+            padding = None
+        rotations = {"full": None if alibi else self.rotary_emb(embeds, position_ids)}
+        return Surroundings(mask=mask, padding=padding, rotations=rotations)
+
+
+class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
+    """The language model."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
+    _tp_plan = {"lm_head": "colwise_gather_output"}  # noqa: RUF012
+    _pp_plan = {"lm_head": (["hidden_states"], ["logits"])}  # noqa: RUF012
+
+    def __init__(self, config: ApertisConfig) -> None:
+        super().__init__(config)
+        self.model = ApertisModel(config)
+        self.vocab_size = config.vocab_size
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self._is_stateful = config.keeps_states
+        self.post_init()
+
+    @can_return_tuple
+    def forward(  # noqa: PLR0917  transformers' order
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> CausalLMOutputWithPast:
+        """Predicts the next token at each place.
+
+        Args:
+            input_ids: [B, T] long; or else inputs_embeds.
+            attention_mask: as in the decoder.
+            position_ids: as in the decoder.
+            past_key_values: as in the decoder.
+            inputs_embeds: [B, T, D].
+            use_cache: whether to return a cache.
+            labels: [B, T] long, the tokens themselves; -100 where nothing is to be learned.
+            logits_to_keep: how many of the last places to predict at, or which; 0: all.
+            **kwargs: `num_items_in_batch` for the loss; the rest for transformers' attention functions.
+
+        Returns:
+            logits [B, T, V], the loss where labels are given, and the cache.
+        """
+        outputs: BaseModelOutputWithPast = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        hidden_states = outputs.last_hidden_state
+        logits = self.lm_head(slice_logits_to_keep(hidden_states, logits_to_keep))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+def _count_positions(embeds: Tensor, attention_mask: Tensor | None, cache: Cache | None) -> Tensor:
+    """Returns [B or 1, T]: how many real tokens stand before each one."""
+    count = embeds.shape[1]
+    if attention_mask is not None and attention_mask.ndim == 2:
+        return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -count:]
+    seen = cache.get_seq_length() if cache is not None else 0
+    return (torch.arange(count, device=embeds.device) + seen)[None]
