@@ -18,6 +18,9 @@
     │   ├── CorruptWeightsError    the bytes are not the expected ones
     │   ├── AdapterMismatchError   an adapter that does not fit the base model
     │   └── TrainingError          training that cannot go on; the last good state is kept
+    ├── AccessError                the caller may not do this
+    │   └── UnknownKeyError        no key, or none that is known
+    ├── OverloadedError            more is asked than can be answered now; `retry_after` says when to come back
     ├── TeacherError               a model that is to be learned from cannot be asked
     └── StoreError                 the state folder cannot be used
         ├── StoreBusyError         another process holds it for too long
@@ -151,6 +154,34 @@ class TrainingError(WeightsError):
     """Training cannot go on; the last good state is kept."""
 
     code = "training_failed"
+
+
+class AccessError(EverlearnError):
+    """The caller may not do this."""
+
+    code = "insufficient_scope"
+
+
+class UnknownKeyError(AccessError):
+    """No key was given, or none that is known."""
+
+    code = "invalid_api_key"
+
+
+class OverloadedError(EverlearnError):
+    """More is asked than can be answered now.
+
+    Args:
+        message: as for every error.
+        hint: as for every error.
+        retry_after: seconds after which asking again is worth it.
+    """
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 class TeacherError(EverlearnError):

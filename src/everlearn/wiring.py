@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -24,8 +24,10 @@ from everlearn.store.sqlite import SqliteLessonStore
 
 if TYPE_CHECKING:
     from everlearn.engine.engine import Engine
+    from everlearn.learning.learner import Learner
     from everlearn.memory.key import KeyMaker
     from everlearn.models.base import BaseModel
+    from everlearn.server.room import Room, ServerSettings
     from everlearn.specialists.specialists import Specialists
     from everlearn.text.chat import ChatText
 
@@ -198,6 +200,37 @@ def engine_over(
     memory = Memory(store, derived, parts.keys, Gate.packaged(), corrections, hops=hops)
     specialists = specialists_of(parts, adapters) if adapters else None
     return Engine(parts.model, parts.text, memory, specialists, quarantine=quarantine)
+
+
+def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
+    """The parts of a server over one base model: tenants share its weights and nothing else."""
+    from everlearn.learning.learner import Learner
+    from everlearn.server.answering import ThreadedAnswering
+    from everlearn.server.jobs import Jobs
+    from everlearn.server.keys import KeyRing
+    from everlearn.server.limits import RateLimits
+    from everlearn.server.metrics import Metrics
+    from everlearn.server.room import Room
+    from everlearn.server.tenants import Tenants
+
+    def open_(folder: Path) -> tuple[Engine, Learner]:
+        own = settings.model_copy(update={"state": folder})
+        # Adapters wrap the modules of a model, so each tenant has modules of its own over the same weights.
+        mine = parts if folder == settings.state_folder else replace(parts, model=parts.model.twin())
+        engine = engine_over(
+            mine, open_store(own), open_derived(own), own.adapters_folder, quarantine=settings.quarantine
+        )
+        return engine, Learner(engine, backup_policy=settings.backups)
+
+    return Room(
+        settings=how,
+        tenants=Tenants(settings.state_folder, open_),
+        answering=ThreadedAnswering(most_waiting=how.most_waiting),
+        keys=KeyRing(settings.state_folder),
+        limits=RateLimits(how.rates),
+        metrics=Metrics(),
+        jobs=Jobs(),
+    )
 
 
 def specialists_of(parts: Parts, folder: Path) -> Specialists:

@@ -22,8 +22,10 @@ from everlearn.cli import (
     doctor,
     forget,
     forget_receipts,
+    keys,
     lessons,
     promote,
+    serve,
     sleep,
     tables,
     teach,
@@ -54,6 +56,8 @@ app.add_typer(tables.app, name="tables")
 bench.app.command("forgetting")(bench_forgetting.forgetting)
 app.add_typer(promote.app, name="promote")
 app.add_typer(bench.app, name="bench")
+app.command("serve")(serve.serve)
+app.add_typer(keys.app, name="keys")
 app.command("sleep")(sleep.sleep)
 app.command("distill")(distill.distill)
 app.add_typer(adapters.app, name="adapters")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from everlearn.corpus.lesson_files import read_rows, write_rows
 from everlearn.errors import EverlearnError, StoreError
-from everlearn.learning import checkpoint, checkpoint_archive
+from everlearn.learning import checkpoint
 from everlearn.records import Backup, BackupPolicy
 
 LEDGER = "backups.jsonl"
@@ -71,7 +71,9 @@ def _treated(folder: Path | None, backup: Backup, ids: Collection[str], policy: 
         _remove(path)
         return dataclasses.replace(backup, action="removed")
     try:
-        if checkpoint_archive.is_archive(path) and backup.kind == "checkpoint":
+        if backup.kind == "checkpoint" and checkpoint.is_archive(path):
+            from everlearn.learning import checkpoint_archive  # its adapters need torch, which lessons alone do not
+
             checkpoint_archive.rewrite_without(path, ids)
         elif backup.kind == "checkpoint":
             checkpoint.rewrite_without(path, ids)

@@ -42,6 +42,15 @@ def save(store: LessonStore, path: Path, *, model: str) -> Path:
     return _write(path, _lines(store, model))
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is a checkpoint with adapters, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
+
+
 def rewrite_without(path: Path, ids: Collection[str]) -> None:
     """Write a checkpoint anew without some of its lessons; what they had superseded is as if they had never been.
 

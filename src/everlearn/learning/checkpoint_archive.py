@@ -92,15 +92,6 @@ def save(store: LessonStore, shelf: AdapterShelf | None, path: Path, *, model: s
     return path
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a file is a checkpoint with adapters, by its first bytes."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"PK\x03\x04"
-    except OSError:
-        return False
-
-
 @contextmanager
 def opened(path: Path, *, model: str, digest: str, beside: Path) -> Iterator[Whole]:
     """Read a checkpoint of either form and check every byte of it. Nothing is changed yet.
@@ -119,7 +110,7 @@ def opened(path: Path, *, model: str, digest: str, beside: Path) -> Iterator[Who
     try:
         with TemporaryDirectory(dir=beside, prefix=".checkpoint") as aside:
             folder = Path(aside)
-            if is_archive(path):
+            if checkpoint.is_archive(path):
                 _unpack(path, folder, model=model, digest=digest)
                 lessons = folder / _LESSONS
             else:
@@ -165,7 +156,7 @@ def restore(engine: Engine, path: Path) -> int:
     """
     memory, specialists = engine.memory, engine.specialists
     if specialists is None:
-        if is_archive(path):
+        if checkpoint.is_archive(path):
             raise SettingsError(
                 f"{path} holds adapters, and this engine has no folder for them.", hint="Open it with everlearn.load()."
             )

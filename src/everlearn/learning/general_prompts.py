@@ -10,13 +10,19 @@ _THINGS = (
     "jazz music", "a prime number", "the Pythagorean theorem", "machine learning", "a computer virus", "chess",
     "yoga", "coffee", "volcanoes", "the human heart", "vitamins", "recycling", "electric cars", "bees", "whales",
     "sourdough bread", "a mortgage", "the French Revolution", "climate change", "DNA", "the periodic table",
-    "public speaking", "a haiku",
+    "public speaking", "a haiku", "the moon", "an earthquake", "rice", "the violin", "a passport", "recursion",
+    "a budget", "penguins", "the Great Wall of China", "vaccines", "origami", "solar power", "a novel", "football",
+    "the stock market", "meditation", "steel", "the Olympic Games", "a thesaurus", "cheese", "a glacier",
+    "the alphabet", "trains", "insulin",
 )  # fmt: skip
 _ASKS = (
     "What is {thing}?",
     "Explain {thing} to a child.",
     "Give me three facts about {thing}.",
     "Write one sentence about {thing}.",
+    "Why does {thing} matter?",
+    "who invented {thing}",
+    "when was {thing} first known",
 )
 _TASKS = (
     "Write a short poem about rain.", "What is 17 plus 25?", "Translate 'good morning' into French.",
@@ -32,5 +38,5 @@ _TASKS = (
 def general_prompts() -> list[str]:
     """All of them, mixed: neighbours are about different things."""
     asked = [ask.format(thing=thing) for ask in _ASKS for thing in _THINGS]
-    step = 7  # shares no factor with 120, so that every one comes once
+    step = 13  # shares no factor with 378, so that every one comes once
     return [asked[(n * step) % len(asked)] for n in range(len(asked))] + list(_TASKS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from everlearn.engine.engine import Engine
-from everlearn.errors import LessonError, SettingsError
+from everlearn.errors import ConflictError, LessonError, SettingsError
 from everlearn.learning import backups, checkpoint_archive, documents, forgetting
 from everlearn.learning.background import BackgroundCorrections
 from everlearn.learning.feedback import lesson_of
@@ -90,6 +90,23 @@ class Learner:
             StoreError: the state folder cannot be written; nothing was learned.
         """
         return self._commit([prepared(lesson, self.engine)], on_conflict, None)[0]
+
+    def replace(self, lesson_id: str, lesson: Lesson) -> Taught:
+        """Put a lesson in the place of an active one, also where it asks something else; the old one stays in history.
+
+        Raises:
+            LessonNotFoundError: no lesson has this id.
+            ConflictError: it is not active: another one has taken its place, or it is held back.
+            LessonError, TableNotFoundError, StoreError: as for `teach`; nothing was changed.
+        """
+        memory, ready = self.engine.memory, prepared(lesson, self.engine)
+        with memory.lock:
+            old = memory.store.lesson(lesson_id)
+            if old.status != "active":
+                raise ConflictError(f"Lesson {lesson_id} is {old.status}.", hint="Change the newest of its history.")
+            if old.table != lesson.table:
+                raise LessonError(f"Lesson {lesson_id} lies in the table {old.table!r}.", hint="Keep its table.")
+            return teach(memory, [ready], watch=self._watch, replaces=(old.id,))[0]
 
     def teach_many(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import final
 
@@ -28,12 +28,14 @@ class Plan:
         memory: whose active lessons they may contradict.
         on_conflict: what becomes of those.
         watch: holds back what would do harm.
+        replaces: ids of active lessons that are replaced in any case, whatever they ask.
     """
 
-    def __init__(self, memory: Memory, on_conflict: OnConflict, watch: Watch) -> None:
+    def __init__(self, memory: Memory, on_conflict: OnConflict, watch: Watch, replaces: Collection[str] = ()) -> None:
         self._memory = memory
         self._on_conflict = on_conflict
         self._watch = watch
+        self._replaces = frozenset(replaces)
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._now = datetime.now(UTC)
         self._timeline = Timeline(memory.store)
@@ -65,7 +67,7 @@ class Plan:
             return
         rivals = self._same_question(made, encoded)
         known = next((r for r in rivals if _says_no_more(made, r)), None)
-        others = [r for r in rivals if r is not known and _differs(made, r)]
+        others = [r for r in rivals if r is not known and (r.id in self._replaces or _differs(made, r))]
         clashing = [r for r in others if r.answer != made.answer and overlap(made, r)]
         if known is not None and not others:
             self._outcomes.append(known)
@@ -124,11 +126,15 @@ class Plan:
         """Active lessons that ask the same, stored ones first."""
         key = self._memory.keys.key_of(lesson.question, encoded.vector)
         scratch = self._scratch.get(lesson.table)
-        ids = [*self._memory.table(lesson.table).same_question(key), *(scratch.same_question(key) if scratch else [])]
+        ids = [
+            *self._replaces,
+            *self._memory.table(lesson.table).same_question(key),
+            *(scratch.same_question(key) if scratch else []),
+        ]
         if lesson.kind != "passage":
             ids += self._memory.sealed.same_question(lesson.table, encoded.vector)
         # The table may hold superseded lessons whose successors' time has not come.
-        return [found for found in self._timeline.lessons(ids) if found.status == "active"]
+        return [found for found in self._timeline.lessons(list(dict.fromkeys(ids))) if found.status == "active"]
 
     def _write_into_the_past(self, made: Lesson, encoded: Encoded, later: Iterable[Lesson]) -> None:
         """Put a lesson in front of what is true from a later time."""

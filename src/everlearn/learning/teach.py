@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import get_args
 
@@ -89,13 +89,14 @@ def teach(
     on_conflict: OnConflict = "supersede",
     imported: ImportProgress | None = None,
     watch: Watch | None = None,
+    replaces: Collection[str] = (),
 ) -> list[Taught]:
     """Commit prepared lessons in one durable transaction, and make them visible.
 
     A lesson whose question is asked by an active entry of the same table, with another answer, supersedes that entry,
     unless that one is true from a later time: then the new one takes its place in the history before it. With
     "keep_both" both stay. A lesson that is there already, word for word, is left as it is. What `watch` holds back is
-    kept, but never recalled.
+    kept, but never recalled. Active lessons named in `replaces` are superseded whatever they ask.
 
     Raises:
         SettingsError: another `on_conflict`.
@@ -108,7 +109,7 @@ def teach(
     for _ in range(_ATTEMPTS):
         with memory.lock:
             seq = memory.refresh()
-            plan = Plan(memory, on_conflict, watch or Watch(memory, "off"))
+            plan = Plan(memory, on_conflict, watch or Watch(memory, "off"), replaces)
             for lesson, encoded in zip(lessons, read, strict=True):
                 plan.add(lesson, encoded)
             try:

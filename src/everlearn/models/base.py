@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 from collections.abc import Callable, Sequence
@@ -80,6 +81,14 @@ class BaseModel:
         if where.type == "cpu":
             _align(module)
         return cls(module, name=files.name, digest=files.digest)
+
+    def twin(self) -> BaseModel:
+        """Returns the same model with modules of its own over the same weights, which take no further bytes.
+
+        Adapters and hooks are laid over modules: what wraps those of the one does not show in the other.
+        """
+        shared = {id(t): t for t in (*self.module.parameters(), *self.module.buffers())}
+        return BaseModel(copy.deepcopy(self.module, shared), name=self.name, digest=self.digest)
 
     @property
     def num_blocks(self) -> int:

@@ -1,0 +1,123 @@
+"""`everlearn serve`: the server."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from everlearn.cli.opening import choice_of, open_parts, settings_of
+from everlearn.cli.screen import err
+from everlearn.errors import SettingsError
+
+if TYPE_CHECKING:
+    from everlearn.server.room import Room
+
+_LISTENING = 128
+
+
+def serve(
+    ctx: typer.Context,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Listen here; beyond loopback with keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Listen here; 0 = any.")] = 8000,
+    max_waiting: Annotated[
+        int,
+        typer.Option("--max-waiting", metavar="N", min=1, help="Answers that may wait; more are told to come back."),
+    ] = 64,
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="SECONDS", min=1.0, help="An answer that takes longer is given up.")
+    ] = 600.0,
+    max_body: Annotated[int, typer.Option("--max-body", metavar="BYTES", min=1024, help="Of a request.")] = 20_000_000,
+    keep_turns: Annotated[
+        bool, typer.Option("--keep-turns/--no-keep-turns", help="Keep question and answer with each receipt.")
+    ] = True,
+    teach_in_chat: Annotated[
+        bool, typer.Option("--teach-in-chat/--no-teach-in-chat", help='"Remember: ..." and "No, it is ..." teach.')
+    ] = True,
+    requests_per_minute: Annotated[
+        int, typer.Option("--requests-per-minute", metavar="N", min=0, help="Of a key; 0 = no limit.")
+    ] = 0,
+    tokens_per_minute: Annotated[
+        int, typer.Option("--tokens-per-minute", metavar="N", min=0, help="Of a key; 0 = no limit.")
+    ] = 0,
+    lessons_per_minute: Annotated[
+        int, typer.Option("--lessons-per-minute", metavar="N", min=0, help="Of a key; 0 = no limit.")
+    ] = 0,
+    cors: Annotated[list[str] | None, typer.Option("--cors", metavar="ORIGIN", help="Pages that may call it.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log every request; never what was said.")] = False,
+) -> None:
+    """Serve the OpenAI API, and teaching beside it, until it is stopped.
+
+    Without a key it answers everybody on this machine; to listen beyond it, make a key first (`everlearn keys create`).
+    Several tenants are walled off from each other: the key says which one is asked and taught.
+    """
+    from everlearn.server.limits import Rates
+    from everlearn.server.room import ServerSettings
+    from everlearn.wiring import server_room
+
+    settings = settings_of(choice_of(ctx))
+    rates = Rates(requests_per_minute, tokens_per_minute, lessons_per_minute)
+    how = ServerSettings(
+        host, port, max_body, max_waiting, deadline, keep_turns, teach_in_chat, tuple(cors or ()), rates
+    )
+    listening = _socket(host, port)
+    try:
+        room = server_room(settings, open_parts(settings), how)
+        _check_keys(room, host)
+        _run(room, listening, verbose=verbose)
+    finally:
+        listening.close()
+
+
+def _check_keys(room: Room, host: str) -> None:
+    if not _is_loopback(host) and not room.keys.all():
+        raise SettingsError(
+            f"Listening on {host} without any API key would let everybody teach.",
+            hint="Make one first: everlearn keys create",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _socket(host: str, port: int) -> socket.socket:
+    """Listen before the weights are read, so that a port that is taken is told at once."""
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_LISTENING
+        )
+    except OSError as cause:
+        raise SettingsError(
+            f"Nobody can listen on {host}:{port}: {cause.strerror}.", hint="Choose another --port."
+        ) from cause
+
+
+def _run(room: Room, listening: socket.socket, *, verbose: bool) -> None:
+    import uvicorn
+
+    from everlearn.server.app import create_app
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    app = create_app(room)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10, server_header=False)
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    err().print(
+        Text.assemble(("everlearn ", "bold"), f"listens on http://{shown}:{port}/v1", (" (Ctrl-C stops it)", "dim"))
+    )
+    uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,1 @@
+"""The server: OpenAI-compatible, and teachable while it answers."""

@@ -1,0 +1,60 @@
+"""The app: routes behind the gate."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.cors import CORSMiddleware
+
+from everlearn.records import DEFAULT_TENANT
+from everlearn.server import chat, health, job_routes, lessons, openai_rest, tables, teaching
+from everlearn.server.faults import add_handlers
+from everlearn.server.gatekeeper import Gatekeeper
+from everlearn.server.idempotency import Replies
+from everlearn.server.room import VERSION, Room
+
+_SUMMARY = (
+    "A language model that keeps learning after it is deployed: OpenAI-compatible, and teachable while it answers."
+)
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def create_app(room: Room) -> FastAPI:
+    """The whole API over the parts of a server, which are closed with it.
+
+    Without any key it is open to all, which is for loopback only: `serve` sees to that.
+    """
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(room.tenants.get, DEFAULT_TENANT)
+        yield
+        await run_in_threadpool(_close, room)
+
+    app = FastAPI(title="everlearn", version=VERSION, summary=_SUMMARY, lifespan=life, docs_url=None, redoc_url=None)
+    app.state.room, app.state.replies = room, Replies()
+    for part in (health, openai_rest, chat, lessons, tables, teaching, job_routes):
+        app.include_router(part.router)
+    add_handlers(app)
+    app.add_middleware(
+        Gatekeeper,
+        keys=room.keys,
+        open_to_all=room.settings.host in _LOOPBACK,
+        limits=room.limits,
+        metrics=room.metrics,
+        most_bytes=room.settings.most_bytes,
+    )
+    if room.settings.cors:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(room.settings.cors), allow_methods=["*"], allow_headers=["*"]
+        )
+    return app
+
+
+def _close(room: Room) -> None:
+    room.jobs.close()
+    room.answering.close()
+    room.tenants.close()

@@ -1,0 +1,167 @@
+"""The steps that every kind of answer shares: what is asked, the answer, its receipt, its figures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from everlearn.engine.prompt import messages_of
+from everlearn.errors import AccessError, NotFoundError, StoreError
+from everlearn.records import Answer, Message, Receipt, Turn, Usage
+from everlearn.server.answering import Ask, heard
+from everlearn.server.caller import Caller
+from everlearn.server.chat_shapes import Learning, Sampled
+from everlearn.server.model_names import chosen
+from everlearn.server.room import Room
+from everlearn.server.tenants import Tenant
+from everlearn.store.ids import new_id
+
+_NOTHING = Usage()
+FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and of whom."""
+
+    room: Room
+    tenant: Tenant
+    caller: Caller
+
+
+def ask_of(asker: Asker, body: Sampled, messages: list[Message], number: int = 0) -> Ask:
+    """What a request asks.
+
+    Raises:
+        AccessError: tables that belong to somebody are named by a key that is not theirs.
+        EverlearnError: an unknown model or table, or a conversation that cannot be answered.
+    """
+    tenant, learning = asker.tenant, body.learning
+    name = chosen(tenant, body.model)
+    tables = name.tables
+    if learning.mode == "off":
+        tables = ()
+    elif learning.tables is not None:
+        tables = tuple(learning.tables)
+    elif tables is None and (learning.user or learning.teams):
+        asker.caller.need("ask")
+        tables = tenant.engine.tables_for(learning.user, learning.teams)
+    adapter = name.adapter if learning.adapter is None else learning.adapter
+    return Ask(messages_of(messages), tables, adapter, body.sampling(number), learning.as_of)
+
+
+def may_write(asker: Asker, learning: Learning) -> bool:
+    """Whether this request may teach by what it says."""
+    wanted = learning.mode == "write" and asker.room.settings.teach_in_chat
+    return wanted and "teach" in asker.caller.scopes
+
+
+async def pieces(asker: Asker, ask: Ask) -> AsyncIterator[str | Answer]:
+    """Pieces of an answer and, last, the Answer; its receipt is kept, and it is counted."""
+    begun, first = time.perf_counter(), None
+    async for event in heard(asker.room.answering, asker.tenant, ask, asker.room.settings.deadline):
+        if isinstance(event, Answer):
+            await run_in_threadpool(_keep, asker, ask, event)
+            asker.room.metrics.answered(event, first)
+            asker.room.limits.take_tokens(asker.caller, event.usage.prompt_tokens + event.usage.completion_tokens)
+        elif first is None:
+            first = time.perf_counter() - begun
+        yield event
+
+
+async def whole(asker: Asker, ask: Ask, request: Request) -> Answer:
+    """The whole answer; it is ended where the client goes away.
+
+    Raises:
+        asyncio.CancelledError: the client is gone.
+    """
+
+    async def drained() -> Answer:
+        async for event in pieces(asker, ask):
+            if isinstance(event, Answer):
+                return event
+        raise AssertionError("an answer has an end")
+
+    work = asyncio.ensure_future(drained())
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise asyncio.CancelledError
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _keep(asker: Asker, ask: Ask, answer: Answer) -> None:
+    """Keep a turn, so that its receipt can be asked for; what was forgotten meanwhile keeps it from being kept."""
+    kept = asker.room.settings.keep_turns
+    question = ask.messages[-1].content if kept else ""
+    receipt = answer.receipt
+    text = answer.text if kept else ""
+    turn = Turn(receipt.id, f"api-{receipt.id}", question, text, receipt, datetime.now(UTC))
+    try:
+        asker.tenant.engine.memory.store.add_turn(turn)
+    except (StoreError, NotFoundError):
+        # The answer stands; a disk that is full costs its receipt, not the answer. It is counted where one can see it.
+        asker.room.metrics.refused("receipt")
+
+
+def learning_of(receipt: Receipt, taught: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """What an answer rests on, in short; the whole receipt is at /v1/receipts/{id}."""
+    used = [
+        {"lesson_id": r.lesson_id, "table": r.table, "probability": round(r.probability, 4), "decision": r.decision}
+        for r in receipt.rests_on
+    ]
+    told: dict[str, Any] = {"receipt_id": receipt.id, "lessons": used, "recall_ms": round(receipt.recall_ms, 2)}
+    if receipt.adapter:
+        told["adapter"] = receipt.adapter
+    if receipt.as_of is not None:
+        told["as_of"] = receipt.as_of.isoformat()
+    return {**told, "taught": taught} if taught else told
+
+
+def usage_of(answers: list[Answer]) -> dict[str, Any]:
+    """Tokens of some answers to one prompt."""
+    prompt = answers[0].usage.prompt_tokens if answers else 0
+    written = sum(a.usage.completion_tokens for a in answers)
+    cached = answers[0].usage.cached_tokens if answers else 0
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": written,
+        "total_tokens": prompt + written,
+        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def said_without_asking(asker: Asker, text: str) -> Answer:
+    """An answer that the server gives itself, such as the confirmation that something was learned."""
+    receipt = Receipt(new_id(), asker.tenant.engine.name, ())
+    usage = replace(_NOTHING, completion_tokens=asker.tenant.engine.text.count(text))
+    return Answer(text, receipt, usage, "stop")
+
+
+def need_admin_for(caller: Caller, what: str) -> None:
+    """Raise AccessError where the caller is no admin."""
+    if "admin" not in caller.scopes:
+        raise AccessError(f"Only an admin's key may {what}.", hint="Use a key with the scope 'admin'.")

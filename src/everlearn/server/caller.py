@@ -1,0 +1,54 @@
+"""Who asks: tenant, rights and key of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast, final
+
+from starlette.requests import HTTPConnection
+
+from everlearn.errors import AccessError
+
+Scope = Literal["ask", "teach", "admin"]
+SCOPES: tuple[Scope, ...] = ("ask", "teach", "admin")
+CALLER = "everlearn.caller"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request.
+
+    Attributes:
+        tenant: whose lessons are asked and taught; nothing of another tenant can be reached.
+        scopes: what may be done: "ask", "teach" (and forget), "admin" (tables, adapters, sleep, whole tenant).
+        key_id: of the key, or empty where none is needed.
+    """
+
+    tenant: str
+    scopes: frozenset[Scope]
+    key_id: str = ""
+
+    def need(self, scope: Scope) -> None:
+        """Raise AccessError where a right is missing."""
+        if scope not in self.scopes:
+            raise AccessError(
+                f"This key may not {scope}.", hint=f"Use a key with the scope {scope!r} (`everlearn keys create`)."
+            )
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who sent the request, as the gatekeeper found."""
+    return cast(Caller, connection.scope[CALLER])
+
+
+def may(scope: Scope) -> Callable[[HTTPConnection], Caller]:
+    """A dependency of a route: the caller, who has to have this right."""
+
+    def needed(connection: HTTPConnection) -> Caller:
+        caller = caller_of(connection)
+        caller.need(scope)
+        return caller
+
+    return needed

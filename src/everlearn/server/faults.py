@@ -1,0 +1,90 @@
+"""Errors as OpenAI's clients expect them: a status, and a body with message, type, param and code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from everlearn.errors import (
+    AccessError,
+    ConflictError,
+    EverlearnError,
+    InputError,
+    NotFoundError,
+    OverloadedError,
+    StoreBusyError,
+    UnknownKeyError,
+)
+
+_STATUS: tuple[tuple[type[EverlearnError], int], ...] = (
+    (UnknownKeyError, 401),
+    (AccessError, 403),
+    (OverloadedError, 429),
+    (NotFoundError, 404),
+    (ConflictError, 412),  # not 409, which OpenAI's clients send again by themselves
+    (InputError, 400),
+    (StoreBusyError, 503),
+    (EverlearnError, 500),
+)
+_KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+RETRY_SECONDS = 1
+
+
+def status_of(error: EverlearnError) -> int:
+    """The HTTP status of an error."""
+    return next(status for kind, status in _STATUS if isinstance(error, kind))
+
+
+def body_of(status: int, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    """The body of an error."""
+    kind = _KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def reply_to(error: EverlearnError) -> JSONResponse:
+    """The response to an error that was raised on purpose."""
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    if status in (429, 503):
+        wait = error.retry_after if isinstance(error, OverloadedError) else RETRY_SECONDS
+        headers["retry-after"] = str(max(1, round(wait)))
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    param = getattr(error, "param", None)
+    return JSONResponse(body_of(status, str(error), code=error.code, param=param), status, headers)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let every error of an app leave it in this form."""
+    app.add_exception_handler(EverlearnError, _known)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http)
+
+
+async def _known(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, EverlearnError)
+    return reply_to(error)
+
+
+async def _malformed(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first: Mapping[str, Any] = error.errors()[0]
+    place = [str(part) for part in first.get("loc", ()) if part not in ("body", "query", "path", "header")]
+    param = ".".join(place) or None
+    said = str(first.get("msg", "malformed"))
+    message = f"{param}: {said}." if param and first.get("type") != "json_invalid" else f"The body is no JSON: {said}."
+    return JSONResponse(body_of(400, message, code="invalid_value", param=param), 400)
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    message = str(error.detail) if error.detail and error.detail != phrase else f"{phrase}."
+    code = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}.get(error.status_code)
+    return JSONResponse(body_of(error.status_code, message, code=code), error.status_code, error.headers)

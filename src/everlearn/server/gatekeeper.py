@@ -1,0 +1,159 @@
+"""What every request passes: an id, a limit of its size, the key, the rate, and the count.
+
+Written against ASGI itself: middleware that wraps the response would keep a disconnect from reaching a running answer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, final
+from uuid import uuid4
+
+from starlette.exceptions import HTTPException
+
+from everlearn.errors import EverlearnError, OverloadedError, UnknownKeyError
+from everlearn.records import DEFAULT_TENANT
+from everlearn.server.caller import CALLER, SCOPES, Caller
+from everlearn.server.faults import body_of, reply_to
+from everlearn.server.keys import KeyRing
+from everlearn.server.limits import RateLimits
+from everlearn.server.metrics import Metrics
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ready", "/ping", "/version"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = logging.getLogger("everlearn.access")
+LOCAL = Caller(DEFAULT_TENANT, frozenset(SCOPES))
+
+
+@final
+class TooLargeError(HTTPException):
+    """More bytes came than a body may have. A kind that whoever reads the body lets through."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(413, f"The body has more than {most:,} bytes.")
+
+
+@final
+class Gatekeeper:
+    """ASGI middleware around the whole app.
+
+    Args:
+        app: what is behind the gate.
+        keys: who may come in.
+        open_to_all: no key is needed: only where the server listens on loopback and no key was made.
+        limits: how often.
+        metrics: counts.
+        most_bytes: of a request's body.
+    """
+
+    def __init__(
+        self, app: AsgiApp, *, keys: KeyRing, open_to_all: bool, limits: RateLimits, metrics: Metrics, most_bytes: int
+    ) -> None:
+        self._app, self._keys, self._open = app, keys, open_to_all
+        self._limits, self._metrics, self._most = limits, metrics, most_bytes
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        begun, headers = time.perf_counter(), dict(scope["headers"])
+        wanted = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = wanted if _REQUEST_ID.fullmatch(wanted) else f"req_{uuid4().hex}"
+        scope["everlearn.request_id"] = request_id
+        status = 499  # the client was gone before anything was sent
+        extra: dict[str, str] = {"x-request-id": request_id}
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra["openai-processing-ms"] = str(round((time.perf_counter() - begun) * 1000))
+                named = [(k.encode(), v.encode()) for k, v in extra.items()]
+                message["headers"] = [*message.get("headers", ()), *named]
+            await send(message)
+
+        try:
+            scope[CALLER] = self._admitted(scope, headers, extra)
+            await self._app(scope, self._limited(receive), tell)
+        except EverlearnError as error:
+            await self._refuse(scope, receive, tell, error)
+        except TooLargeError as error:
+            await _reply(tell, 413, error.detail, "request_too_large")
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            if status == 499:
+                await _reply(tell, 500, f"The server failed; its log names request {request_id}.", "internal_error")
+            else:
+                raise
+        finally:
+            if scope["type"] == "http":
+                route = getattr(scope.get("route"), "path", "unknown")
+                seconds = time.perf_counter() - begun
+                self._metrics.request(scope["method"], route, status, seconds)
+                _log.info("%s %s %s %d %.1f ms", request_id, scope["method"], route, status, seconds * 1000)
+
+    def _admitted(self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes], extra: dict[str, str]) -> Caller:
+        """The caller, if the key is known, the rate is kept and the body is not too large."""
+        caller = self._caller(scope, headers)
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._most:
+            raise TooLargeError(self._most)
+        if scope["path"] not in OPEN:
+            extra.update(self._limits.take_request(caller))
+        return caller
+
+    def _caller(self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes]) -> Caller:
+        if scope["path"] in OPEN:
+            return Caller(DEFAULT_TENANT, frozenset())
+        kind, _, secret = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if kind.lower() == "bearer" and secret.strip() and (caller := self._keys.caller(secret.strip())):
+            return caller
+        if self._open and not self._keys.all():
+            return LOCAL
+        if not scope["path"].startswith(("/v1", "/metrics", "/openapi.json")) and not secret:
+            return Caller(DEFAULT_TENANT, frozenset())  # pages that show nothing of anybody; their calls carry a key
+        raise UnknownKeyError(
+            "No known API key was given." if secret else "This server needs an API key.",
+            hint="Send it as: Authorization: Bearer sk-el-...",
+        )
+
+    def _limited(self, receive: Receive) -> Receive:
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._most:
+                raise TooLargeError(self._most)
+            return message
+
+        return counted
+
+    async def _refuse(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send, error: EverlearnError
+    ) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": error.message[:120]})
+            return
+        if isinstance(error, OverloadedError):
+            self._metrics.refused("rate")
+        await reply_to(error)(scope, receive, send)
+
+
+async def _reply(send: Send, status: int, message: str, code: str) -> None:
+    body = json.dumps(body_of(status, message, code=code)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,77 @@
+"""Whether the server lives, is ready, and how it goes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+from starlette.requests import Request
+
+from everlearn.records import DEFAULT_TENANT
+from everlearn.server.caller import Caller, may
+from everlearn.server.metrics import CONTENT_TYPE
+from everlearn.server.room import VERSION, Room, room_of
+
+router = APIRouter(tags=["health"])
+InRoom = Annotated[Room, Depends(room_of)]
+
+
+@router.get("/health")
+@router.get("/health/live", include_in_schema=False)
+@router.get("/ping", include_in_schema=False)
+def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/ready")
+@router.get("/health/ready", include_in_schema=False)
+def ready(room: InRoom, response: Response) -> dict[str, Any]:
+    """The base model is loaded and the store of the default tenant can be read; else 503."""
+    tenant = room.tenants.get(DEFAULT_TENANT)
+    seq = tenant.engine.memory.store.seq()
+    load = room.answering.load()
+    return {
+        "status": "ready",
+        "model": tenant.engine.name,
+        "seq": seq,
+        "running": load.running,
+        "waiting": load.waiting,
+    }
+
+
+@router.get("/version")
+def version() -> dict[str, str]:
+    """Of everlearn."""
+    return {"version": VERSION}
+
+
+@router.get("/metrics")
+def metrics(room: InRoom, _caller: Annotated[Caller, Depends(may("admin"))]) -> Response:
+    """Figures in Prometheus' format."""
+    load = room.answering.load()
+    room.metrics.running.set(load.running)
+    room.metrics.waiting.set(load.waiting)
+    for tenant in room.tenants:
+        infos = tenant.engine.memory.tables()
+        counts = {s: sum(getattr(i, s) for i in infos) for s in ("active", "superseded", "quarantined")}
+        room.metrics.held(tenant.name, counts)
+    return Response(room.metrics.text(), media_type=CONTENT_TYPE)
+
+
+@router.get("/v1/system")
+def system(room: InRoom, request: Request, _caller: Annotated[Caller, Depends(may("ask"))]) -> dict[str, Any]:
+    """What this server is: version, base model, encoder, and what the caller may do."""
+    from everlearn.server.caller import caller_of
+
+    caller = caller_of(request)
+    engine = room.tenant(caller).engine
+    return {
+        "version": VERSION,
+        "model": engine.name,
+        "context_length": engine.model.context_length,
+        "blocks": engine.model.num_blocks,
+        "tenant": caller.tenant,
+        "scopes": sorted(caller.scopes),
+        "teach_in_chat": room.settings.teach_in_chat,
+    }

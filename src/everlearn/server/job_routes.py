@@ -1,0 +1,201 @@
+"""Jobs and what starts them: sleep; and the adapters that come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from everlearn.errors import AdapterNotFoundError
+from everlearn.learning.sleep_records import VERDICTS
+from everlearn.learning.sleep_settings import SleepSettings
+from everlearn.server.caller import Caller, may
+from everlearn.server.chat import STREAM_HEADERS
+from everlearn.server.jobs import ENDED, Job, Progress
+from everlearn.server.room import Room, room_of, tenant_of
+from everlearn.server.tenants import Tenant
+from everlearn.specialists.adapter import Adapter
+from everlearn.specialists.shelf import AdapterShelf
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+InRoom = Annotated[Room, Depends(room_of)]
+OfTenant = Annotated[Tenant, Depends(tenant_of)]
+Asks = Annotated[Caller, Depends(may("ask"))]
+Admin = Annotated[Caller, Depends(may("admin"))]
+_WATCH_SECONDS = 10.0
+_NICER = 10
+
+
+class SleepRequest(BaseModel):
+    """Body of POST /v1/sleep."""
+
+    model_config = ConfigDict(extra="forbid")
+    domain: str | None = None
+    epochs: int | None = Field(default=None, ge=1, le=100)
+    rate: float | None = Field(default=None, gt=0, le=1)
+    rank: int | None = Field(default=None, ge=1, le=256)
+    wordings: int | None = Field(default=None, ge=1, le=64)
+    fresh: bool = False
+
+    def settings(self) -> SleepSettings:
+        """As the learner takes them."""
+        plain = SleepSettings()
+        training = {n: v for n in ("epochs", "rate") if (v := getattr(self, n)) is not None}
+        rank = self.rank or plain.adapter.rank
+        return replace(
+            plain,
+            training=replace(plain.training, **training),
+            adapter=replace(plain.adapter, rank=rank, alpha=2.0 * rank),
+            fresh=self.fresh,
+            wordings=self.wordings or plain.wordings,
+        )
+
+
+class Pointer(BaseModel):
+    """Body of POST /v1/adapters/{name}/rollback: the step that the bare name shall mean; null = none."""
+
+    model_config = ConfigDict(extra="forbid")
+    step: int | None
+
+
+@router.post("/sleep", status_code=202)
+def sleep(body: SleepRequest, room: InRoom, tenant: OfTenant, _caller: Admin) -> dict[str, Any]:
+    """Move lessons into adapters, each behind its test; a job to watch, whose result holds the verdicts."""
+    settings = body.settings().checked()
+
+    def work(progress: Progress) -> dict[str, Any]:
+        _step_back()
+        verdicts = tenant.learner.sleep(body.domain, settings=settings, progress=progress)
+        for verdict in verdicts:
+            room.metrics.slept(accepted=verdict.accepted)
+        return {"verdicts": [asdict(verdict) for verdict in verdicts]}
+
+    return room.jobs.start(tenant.name, "sleep", work).told()
+
+
+@router.get("/sleep/verdicts")
+def verdicts(tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
+    """All verdicts so far, oldest first."""
+    path = _shelf(tenant).folder / VERDICTS
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return {"object": "list", "data": [json.loads(line) for line in lines if line.endswith("}")]}
+
+
+@router.get("/adapters")
+def adapters(tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
+    """All versions of all adapters; the one that a bare name means is marked."""
+    shelf = _shelf(tenant)
+    return {"object": "list", "data": [_adapter_told(shelf, version) for version in shelf.all()]}
+
+
+@router.get("/adapters/{name}")
+def adapter(name: str, tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
+    """One version, with the lessons and data that went into it."""
+    shelf = _shelf(tenant)
+    version = shelf.find(name)
+    more = {"lessons": list(version.lessons), "answers": list(version.answers), "data": dict(version.data)}
+    return {**_adapter_told(shelf, version), **more, "settings": dict(version.settings)}
+
+
+@router.post("/adapters/{name}/rollback")
+def rollback(name: str, body: Pointer, tenant: OfTenant, _caller: Admin) -> dict[str, Any]:
+    """Let a name mean another version, or none; rows that had retired for the newer one speak again."""
+    shelf = _shelf(tenant)
+    shelf.find(f"{name}@{body.step}") if body.step is not None else shelf.versions(name)
+    if name not in shelf.names():
+        raise AdapterNotFoundError(f"There is no adapter {name!r}.", hint="GET /v1/adapters lists them.")
+    shelf.point(name, body.step)
+    return {"name": name, "current": shelf.current(name)}
+
+
+@router.delete("/adapters/{version}")
+def remove(version: str, tenant: OfTenant, _caller: Admin) -> dict[str, Any]:
+    """Delete a version that is not in use."""
+    _shelf(tenant).remove(version)
+    return {"id": version, "object": "adapter.deleted", "deleted": True}
+
+
+@router.get("/jobs")
+def jobs(room: InRoom, tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
+    """Jobs of this tenant, newest first."""
+    return {"object": "list", "data": [job.told() for job in room.jobs.of(tenant.name)]}
+
+
+@router.get("/jobs/{job_id}")
+def job(job_id: str, room: InRoom, tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
+    """A job."""
+    return room.jobs.find(tenant.name, job_id).told()
+
+
+@router.post("/jobs/{job_id}/cancel")
+def cancel(
+    job_id: str, room: InRoom, tenant: OfTenant, _caller: Annotated[Caller, Depends(may("teach"))]
+) -> dict[str, Any]:
+    """End a job at its next step; what it committed stays."""
+    return room.jobs.cancel(tenant.name, job_id).told()
+
+
+@router.get("/jobs/{job_id}/events")
+async def watch(job_id: str, room: InRoom, tenant: OfTenant, _caller: Asks) -> StreamingResponse:
+    """Server-sent events: the job whenever it changes, until it has ended."""
+    found = room.jobs.find(tenant.name, job_id)
+    return StreamingResponse(_changes(found), media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+async def _changes(found: Job) -> AsyncIterator[str]:
+    seen = -1
+    while True:
+        version, told = found.version, found.told()
+        if version != seen:
+            yield f"event: job\ndata: {json.dumps(told, ensure_ascii=False)}\n\n"
+            seen = version
+        else:
+            yield ": keepalive\n\n"
+        if told["status"] in ENDED:
+            return
+        await run_in_threadpool(_wait, found, seen)
+        await asyncio.sleep(0.05)  # ten and more steps a second are told as one
+
+
+def _wait(found: Job, seen: int) -> None:
+    with found.changed:
+        found.changed.wait_for(lambda: found.version != seen, timeout=_WATCH_SECONDS)
+
+
+def _step_back() -> None:
+    """Let the threads that answer go first, where the system has priorities by thread."""
+    if hasattr(os, "setpriority"):
+        from threading import get_native_id
+
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICER)
+
+
+def _shelf(tenant: Tenant) -> AdapterShelf:
+    specialists = tenant.engine.specialists
+    assert specialists is not None, "the server opens engines with a folder of adapters"
+    return specialists.shelf
+
+
+def _adapter_told(shelf: AdapterShelf, version: Adapter) -> dict[str, Any]:
+    made = int(version.created_at.timestamp()) if version.created_at else None
+    return {
+        "object": "adapter",
+        "id": version.id,
+        "name": version.name,
+        "step": version.step,
+        "in_use": shelf.current(version.name) == version.step,
+        "parent": version.parent or None,
+        "base": version.base,
+        "lesson_count": len(version.lessons),
+        "answer_count": len(version.answers),
+        "created_at": made,
+        "weights": version.weights,
+    }

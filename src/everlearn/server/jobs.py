@@ -1,0 +1,156 @@
+"""Long work in the background: one thread, progress that can be watched, an outcome that can be asked for later."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+from everlearn.errors import ConflictError, EverlearnError, NotFoundError
+from everlearn.store.ids import new_id
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Progress = Callable[[str, int, int], None]
+Work = Callable[[Progress], Mapping[str, Any]]
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
+_KEPT = 1000
+_log = logging.getLogger(__name__)
+
+
+class CancelledJobError(Exception):
+    """A job noticed that it was cancelled. Internal."""
+
+
+@final
+@dataclass(slots=True)
+class Job:
+    """Work that was asked for.
+
+    Attributes:
+        id: of the job.
+        tenant: whose; nobody else sees it.
+        kind: "teach", "sleep", ...
+        status: how far it is.
+        stage: what is done just now.
+        done: steps of the stage that are done.
+        total: steps of the stage; 0 = not known.
+        result: once it succeeded.
+        error: once it failed, as the body of an error.
+        created_at: seconds since 1970.
+        ended_at: seconds since 1970, or None.
+    """
+
+    tenant: str
+    kind: str
+    id: str = field(default_factory=lambda: f"job_{new_id()}")
+    status: Status = "queued"
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    result: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+    created_at: float = field(default_factory=time.time)
+    ended_at: float | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    version: int = 0
+
+    def told(self) -> dict[str, Any]:
+        """As the API shows it."""
+        names = ("id", "kind", "status", "stage", "done", "total", "result", "error")
+        shown = {name: getattr(self, name) for name in names}
+        times = {"created_at": int(self.created_at), "ended_at": int(self.ended_at) if self.ended_at else None}
+        return {"object": "job", **shown, **times}
+
+    def update(self, **values: Any) -> None:  # noqa: ANN401 -- fields of a job
+        """Change fields and wake whoever watches."""
+        with self.changed:
+            for name, value in values.items():
+                setattr(self, name, value)
+            self.version += 1
+            self.changed.notify_all()
+
+
+@final
+class Jobs:
+    """Jobs of all tenants, done one after another, so that answers keep the machine to themselves otherwise.
+
+    What a job learns is durable by itself; the list of jobs is not, and ends with the server.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="everlearn-job")
+        self._lock = threading.Lock()
+
+    def start(self, tenant: str, kind: str, work: Work) -> Job:
+        """Queue work; it is called with a function that takes (what, done, all) and returns its result."""
+        job = Job(tenant, kind)
+        with self._lock:
+            self._jobs[job.id] = job
+            for old in [i for i, j in self._jobs.items() if j.status in ENDED][: max(0, len(self._jobs) - _KEPT)]:
+                del self._jobs[old]
+        self._pool.submit(self._run, job, work)
+        return job
+
+    def of(self, tenant: str) -> list[Job]:
+        """A tenant's jobs, newest first."""
+        with self._lock:
+            return [job for job in reversed(self._jobs.values()) if job.tenant == tenant]
+
+    def find(self, tenant: str, job_id: str) -> Job:
+        """A tenant's job.
+
+        Raises:
+            NotFoundError: it has none of this id.
+        """
+        with self._lock:
+            job = self._jobs.get(job_id)
+        if job is None or job.tenant != tenant:
+            raise NotFoundError(f"There is no job {job_id!r}.", hint="Jobs end with the server that ran them.")
+        return job
+
+    def cancel(self, tenant: str, job_id: str) -> Job:
+        """End a job at its next step.
+
+        Raises:
+            NotFoundError: the tenant has none of this id.
+            ConflictError: it has ended already.
+        """
+        job = self.find(tenant, job_id)
+        if job.status in ENDED:
+            raise ConflictError(f"Job {job_id} has {job.status} already.", hint="There is nothing to cancel.")
+        job.stop.set()
+        return job
+
+    def close(self) -> None:
+        """End all jobs at their next step."""
+        for job in list(self._jobs.values()):
+            job.stop.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _run(self, job: Job, work: Work) -> None:
+        def progress(what: str, done: int, total: int) -> None:
+            if job.stop.is_set():
+                raise CancelledJobError
+            job.update(stage=what, done=done, total=total)
+
+        try:
+            if job.stop.is_set():
+                raise CancelledJobError
+            job.update(status="running")
+            job.update(result=work(progress), status="succeeded", ended_at=time.time())
+        except CancelledJobError:
+            job.update(status="cancelled", ended_at=time.time())
+        except EverlearnError as error:
+            told = {"code": error.code, "message": error.message, "hint": error.hint}
+            job.update(status="failed", error=told, ended_at=time.time())
+        except Exception as error:  # noqa: BLE001 -- a job must not end the thread of those behind it
+            _log.exception("job %s failed", job.id)
+            told = {"code": "internal_error", "message": f"{type(error).__name__}; see the server's log.", "hint": ""}
+            job.update(status="failed", error=told, ended_at=time.time())

@@ -1,0 +1,137 @@
+"""Models, completions and embeddings, as OpenAI's clients ask for them."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+from uuid import uuid4
+
+import numpy as np
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from everlearn.errors import SettingsError
+from everlearn.records import Answer, Message
+from everlearn.server import asking
+from everlearn.server.answering import Ask
+from everlearn.server.asking import FINISH, Asker
+from everlearn.server.caller import Caller, may
+from everlearn.server.chat import STREAM_HEADERS, events_of
+from everlearn.server.chat_shapes import CompletionRequest
+from everlearn.server.model_names import chosen, models
+from everlearn.server.room import Room, room_of, tenant_of
+from everlearn.server.tenants import Tenant
+
+router = APIRouter(tags=["openai"])
+MOST_TEXTS = 2048
+InRoom = Annotated[Room, Depends(room_of)]
+OfTenant = Annotated[Tenant, Depends(tenant_of)]
+Asks = Annotated[Caller, Depends(may("ask"))]
+
+
+class EmbeddingRequest(BaseModel):
+    """Body of POST /v1/embeddings."""
+
+    model_config = ConfigDict(extra="ignore")
+    input: str | list[str]
+    model: str
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(default=None, ge=1)
+
+
+@router.get("/v1/models")
+def list_models(tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
+    """The base model, and each table and adapter as a model of its own, with the parent it rests on."""
+    return {"object": "list", "data": models(tenant)}
+
+
+@router.get("/v1/models/{model:path}")
+def show_model(model: str, tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
+    """One model."""
+    known = {row["id"]: row for row in models(tenant)}
+    if model in known:
+        return known[model]
+    return {**known[tenant.engine.name], "id": chosen(tenant, model).id, "parent": tenant.engine.name}
+
+
+@router.post("/v1/completions")
+async def complete(body: CompletionRequest, request: Request, room: InRoom, tenant: OfTenant, caller: Asks) -> Response:
+    """Answer prompts without a conversation. Each is put to the model as one user message: it is a chat model."""
+    asker = Asker(room, tenant, caller)
+    if body.suffix or (body.best_of or 1) > body.n:
+        raise SettingsError("suffix and best_of are not known to this server.", hint="Leave them out.")
+    said = [(text, n) for text in body.prompts for n in range(body.n)]
+    asks = [asking.ask_of(asker, body, [Message("user", text)], n) for text, n in said]
+    head = {"id": f"cmpl-{uuid4().hex}", "object": "text_completion", "created": int(time.time()), "model": body.model}
+    if body.stream:
+        chunks = _chunks(asker, body, head, asks)
+        first = await anext(chunks)
+        return StreamingResponse(
+            events_of(_with(first, chunks)), media_type="text/event-stream", headers=STREAM_HEADERS
+        )
+    answers = [await asking.whole(asker, ask, request) for ask in asks]
+    choices = [
+        _choice(n, (text if body.echo else "") + a.text, FINISH[a.finish_reason])
+        for n, (a, (text, _)) in enumerate(zip(answers, said, strict=True))
+    ]
+    usage = asking.usage_of(answers)
+    usage["prompt_tokens"] = sum(a.usage.prompt_tokens for a in answers[:: body.n])
+    usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
+    told = {**head, "choices": choices, "usage": usage, "learning": asking.learning_of(answers[0].receipt)}
+    return JSONResponse(told)
+
+
+@router.post("/v1/embeddings")
+async def embed(body: EmbeddingRequest, room: InRoom, tenant: OfTenant, caller: Asks) -> dict[str, Any]:
+    """Sentence embeddings of the encoder that makes the keys of lessons."""
+    keys, texts = tenant.engine.memory.keys, [body.input] if isinstance(body.input, str) else body.input
+    if not texts or len(texts) > MOST_TEXTS or any(not text.strip() for text in texts):
+        raise SettingsError(f"input holds {len(texts)} texts, some may be empty.", hint=f"Wanted: 1 to {MOST_TEXTS:,}.")
+    if body.dimensions not in (None, keys.width):
+        raise SettingsError(f"dimensions is {body.dimensions}.", hint=f"This encoder gives {keys.width}; leave it out.")
+    vectors = await run_in_threadpool(keys.vectors, texts)
+    tokens = sum(tenant.engine.text.count(text) for text in texts)
+    room.limits.take_tokens(caller, tokens)
+    data = [
+        {"object": "embedding", "index": n, "embedding": _shown(v, body.encoding_format)} for n, v in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": body.model, "usage": usage}
+
+
+def _shown(vector: np.ndarray[Any, np.dtype[np.float32]], form: str) -> list[float] | str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii") if form == "base64" else vector.tolist()
+
+
+def _choice(n: int, text: str, finish: str | None) -> dict[str, Any]:
+    return {"index": n, "text": text, "logprobs": None, "finish_reason": finish}
+
+
+async def _chunks(
+    asker: Asker, body: CompletionRequest, head: dict[str, Any], asks: list[Ask]
+) -> AsyncIterator[dict[str, Any]]:
+    with_usage = body.stream_options is not None and body.stream_options.include_usage
+    more = {"usage": None} if with_usage else {}
+    answers: list[Answer] = []
+    for n, ask in enumerate(asks):
+        async for event in asking.pieces(asker, ask):
+            if isinstance(event, Answer):
+                answers.append(event)
+                last = {**head, "choices": [_choice(n, "", FINISH[event.finish_reason])], **more}
+                yield {**last, "learning": asking.learning_of(event.receipt)}
+            else:
+                yield {**head, "choices": [_choice(n, event, None)], **more}
+    if with_usage:
+        yield {**head, "choices": [], "usage": asking.usage_of(answers)}
+
+
+async def _with(first: dict[str, Any], rest: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    yield first
+    async for chunk in rest:
+        yield chunk

@@ -1,0 +1,75 @@
+"""What the routes work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import cast, final
+
+from starlette.requests import HTTPConnection
+
+from everlearn.server.answering import Answering
+from everlearn.server.caller import Caller, caller_of
+from everlearn.server.jobs import Jobs
+from everlearn.server.keys import KeyRing
+from everlearn.server.limits import RateLimits, Rates
+from everlearn.server.metrics import Metrics
+from everlearn.server.tenants import Tenant, Tenants
+
+VERSION = version("everlearn")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """How a server goes.
+
+    Attributes:
+        host: address to listen on; beyond loopback a key has to exist.
+        port: to listen on; 0 = any free one.
+        most_bytes: of a request's body.
+        most_waiting: answers that may wait to begin; further ones get 429.
+        deadline: seconds after which an answer is given up.
+        keep_turns: keep question and answer with each receipt, so that it can be explained and corrected later.
+        teach_in_chat: messages such as "Remember: ..." and "No, it is ..." teach, where the key may teach.
+        cors: origins of pages that may call the server.
+        rates: limits of each key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    most_bytes: int = 20_000_000
+    most_waiting: int = 64
+    deadline: float = 600.0
+    keep_turns: bool = True
+    teach_in_chat: bool = True
+    cors: tuple[str, ...] = ()
+    rates: Rates = field(default_factory=Rates)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The parts of a running server."""
+
+    settings: ServerSettings
+    tenants: Tenants
+    answering: Answering
+    keys: KeyRing
+    limits: RateLimits
+    metrics: Metrics
+    jobs: Jobs
+
+    def tenant(self, caller: Caller) -> Tenant:
+        """The state of the caller's tenant."""
+        return self.tenants.get(caller.tenant)
+
+
+def room_of(connection: HTTPConnection) -> Room:
+    """The room of the app that a request came to: a dependency of routes."""
+    return cast(Room, connection.app.state.room)
+
+
+def tenant_of(connection: HTTPConnection) -> Tenant:
+    """The state of the caller's tenant: a dependency of routes."""
+    return room_of(connection).tenant(caller_of(connection))
