@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCache
 
+from everlearn.errors import ModelNotFoundError
 from everlearn.models.apertis import ApertisForCausalLM
 from everlearn.models.base import BaseModel
 
@@ -108,11 +109,14 @@ def test_saved_and_loaded_it_answers_the_same(module, tmp_path):
     module.save_pretrained(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     assert type(loaded) is ApertisForCausalLM
-    assert torch.equal(loaded(ids).logits, module(ids).logits)
+    # Weights mapped from a file may lie at odd addresses, where products round otherwise.
+    torch.testing.assert_close(loaded(ids).logits, module(ids).logits, atol=1e-5, rtol=1e-5)
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
     assert AutoConfig.from_pretrained(tmp_path).to_dict() == loaded.config.to_dict()
     decoder = AutoModel.from_pretrained(tmp_path).eval()
-    assert torch.equal(decoder(ids).last_hidden_state, module.model(ids).last_hidden_state)
+    torch.testing.assert_close(
+        decoder(ids).last_hidden_state, module.model(ids).last_hidden_state, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(variant):
@@ -174,6 +178,10 @@ def test_lora_trains_and_its_merge_answers_the_same(module):
 
 
 def test_our_face_reads_it(module):
+    if module.config.keeps_states:
+        with pytest.raises(ModelNotFoundError, match="keeps more than keys and values"):
+            BaseModel(module, name="apertis", digest="0" * 64)
+        return
     base = BaseModel(module, name="apertis", digest="0" * 64)
     assert base.num_blocks == 3 and base.hidden_size == 32
     ids = some_ids(1, 10)

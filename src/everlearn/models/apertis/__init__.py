@@ -6,6 +6,7 @@ Importing this package makes the family known to transformers' Auto classes; not
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from everlearn.models.apertis.configuration import ApertisConfig
+from everlearn.models.apertis.experts import ExpertLoad, balance_experts, expert_loads
 from everlearn.models.apertis.modeling import ApertisForCausalLM, ApertisModel
 from everlearn.models.apertis.registration import register_cache_layers
 
@@ -14,4 +15,11 @@ AutoModel.register(ApertisConfig, ApertisModel, exist_ok=True)
 AutoModelForCausalLM.register(ApertisConfig, ApertisForCausalLM, exist_ok=True)
 register_cache_layers()
 
-__all__ = ["ApertisConfig", "ApertisForCausalLM", "ApertisModel"]
+__all__ = [
+    "ApertisConfig",
+    "ApertisForCausalLM",
+    "ApertisModel",
+    "ExpertLoad",
+    "balance_experts",
+    "expert_loads",
+]

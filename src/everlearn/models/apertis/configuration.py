@@ -8,8 +8,8 @@ from transformers import PreTrainedConfig
 
 from everlearn.errors import SettingsError
 
-LAYER_KINDS = ("full",)
-MLP_KINDS = ("dense",)
+LAYER_KINDS = ("full", "block_sparse", "linear", "latent", "recurrent")
+MLP_KINDS = ("dense", "experts")
 DERIVED = cast("Any", None)  # a field without a value of its own until the others are known
 STATE_KINDS = ("linear", "recurrent")  # their memory of the past is a state of constant size, not keys and values
 
@@ -198,6 +198,8 @@ class ApertisConfig(PreTrainedConfig):
             raise SettingsError(
                 "ALiBi is for layers of kind full; latent and block_sparse rotate.", hint='Choose position "rope".'
             )
+        if self.attention_dropout and "block_sparse" in self.layer_types:
+            raise SettingsError("block_sparse layers have no attention_dropout.", hint="Set attention_dropout to 0.")
         if not 1 <= self.num_experts_per_tok <= self.num_experts:
             raise SettingsError(
                 f"{self.num_experts_per_tok} of {self.num_experts} experts cannot be chosen.",

@@ -1,23 +1,30 @@
 """The decoder and the language model on it, as transformers wants them."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
+from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
-from transformers.utils.output_capturing import capture_outputs
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from everlearn.models.apertis.configuration import ApertisConfig
+from everlearn.models.apertis.experts import ApertisExperts, ApertisRouter
 from everlearn.models.apertis.full import ApertisAttention
+from everlearn.models.apertis.heads import ApertisAheadHead, ahead_loss
+from everlearn.models.apertis.latent import ApertisLatentAttention
 from everlearn.models.apertis.layer import ApertisDecoderLayer, Surroundings
+from everlearn.models.apertis.linear import ApertisDeltaNet
 from everlearn.models.apertis.norm import RMSNorm
 from everlearn.models.apertis.positions import RotaryEmbedding, alibi_mask
+from everlearn.models.apertis.recurrent import ApertisRecurrentCell
 
 
 class ApertisPreTrainedModel(PreTrainedModel):
@@ -32,10 +39,35 @@ class ApertisPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
+    _keep_in_fp32_modules_strict = ["e_score_correction_bias"]  # noqa: RUF012
     _can_record_outputs = {  # noqa: RUF012
         "hidden_states": ApertisDecoderLayer,
-        "attentions": ApertisAttention,
+        "attentions": [OutputRecorder(ApertisAttention, index=1), OutputRecorder(ApertisLatentAttention, index=1)],
+        "router_logits": OutputRecorder(ApertisRouter, index=0),
     }
+
+    @classmethod
+    def _can_set_experts_implementation(cls) -> bool:
+        """Says yes: transformers looks for the decorator in this file; it is in `experts`."""
+        return True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        std = self.config.initializer_range
+        if isinstance(module, ApertisRouter):
+            init.normal_(module.weight, mean=0.0, std=std)
+            init.zeros_(module.e_score_correction_bias)
+            init.zeros_(module.load)
+        elif isinstance(module, ApertisExperts):
+            init.normal_(module.gate_up_proj, mean=0.0, std=std)
+            init.normal_(module.down_proj, mean=0.0, std=std)
+        elif isinstance(module, ApertisDeltaNet):
+            init.copy_(module.A_log, torch.empty(module.values).uniform_(1, 16).log())
+            init.copy_(module.dt_bias, inverse_softplus(spread(module.values, 1e-3, 1e-1)))
+        elif isinstance(module, ApertisRecurrentCell):
+            init.copy_(module.factor_bias, torch.atanh(1 - spread(module.heads, 1e-3, 1e-1)))
+            init.ones_(module.skip)
 
 
 class ApertisModel(ApertisPreTrainedModel):
@@ -48,6 +80,7 @@ class ApertisModel(ApertisPreTrainedModel):
         self.layers = nn.ModuleList(ApertisDecoderLayer(config, n, *kind) for n, kind in enumerate(kinds))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.rotary_emb = RotaryEmbedding(config, config.head_dim)
+        self.latent_rotary_emb = RotaryEmbedding(config, config.qk_rope_head_dim)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -83,32 +116,40 @@ class ApertisModel(ApertisPreTrainedModel):
             past_key_values = DynamicCache(config=self.config)
         if position_ids is None:
             position_ids = _count_positions(inputs_embeds, attention_mask, past_key_values)
-        around = self._surroundings(inputs_embeds, attention_mask, position_ids, past_key_values)
+        around = self.surroundings(inputs_embeds, attention_mask, position_ids, past_key_values)
         hidden_states = inputs_embeds
         for layer in self.layers:
             hidden_states = layer(hidden_states, surroundings=around, past_key_values=past_key_values, **kwargs)
         return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values)
 
-    def _surroundings(
+    def surroundings(
         self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Cache | None
     ) -> Surroundings:
+        """Returns masks and rotations for places [B, T] that follow those of the cache."""
+        kinds = set(self.config.layer_types)
         alibi = self.config.position == "alibi"
-        mask = create_causal_mask(
-            config=self.config,
-            inputs_embeds=embeds,
-            attention_mask=attention_mask,
-            past_key_values=cache,
-            position_ids=position_ids,
-            allow_is_causal_skip=not alibi,
-        )
-        if alibi:
+        mask = None
+        if kinds & {"full", "latent"} or self.config.mtp_depth:
+            mask = create_causal_mask(
+                config=self.config,
+                inputs_embeds=embeds,
+                attention_mask=attention_mask,
+                past_key_values=cache,
+                position_ids=position_ids,
+                allow_is_causal_skip=not alibi,
+            )
+        if mask is not None and alibi:
             visible = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
             mask = alibi_mask(self.config.num_attention_heads, visible, embeds.dtype)
         padding = attention_mask.bool() if attention_mask is not None and attention_mask.ndim == 2 else None
         if padding is not None and bool(padding.all()):
             padding = None
-        rotations = {"full": None if alibi else self.rotary_emb(embeds, position_ids)}
-        return Surroundings(mask=mask, padding=padding, rotations=rotations)
+        return Surroundings(
+            mask=mask,
+            padding=padding,
+            rotation=None if alibi else self.rotary_emb(embeds, position_ids),
+            latent_rotation=self.latent_rotary_emb(embeds, position_ids) if "latent" in kinds else None,
+        )
 
 
 class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
@@ -123,6 +164,7 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
         self.model = ApertisModel(config)
         self.vocab_size = config.vocab_size
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.ahead = nn.ModuleList(ApertisAheadHead(config, n) for n in range(config.mtp_depth))
         self._is_stateful = config.keeps_states
         self.post_init()
 
@@ -153,7 +195,8 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
             **kwargs: `num_items_in_batch` for the loss; the rest for transformers' attention functions.
 
         Returns:
-            logits [B, T, V], the loss where labels are given, and the cache.
+            logits [B, T, V], the loss where labels are given, and the cache. While training, the loss holds that of the
+            heads that look further ahead, weighted by mtp_loss_weight.
         """
         outputs: BaseModelOutputWithPast = self.model(
             input_ids=input_ids,
@@ -169,6 +212,9 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+            if self.training and self.ahead:
+                embeds = inputs_embeds if inputs_embeds is not None else self.model.embed_tokens(input_ids)
+                loss = loss + self.config.mtp_loss_weight * self._ahead_loss(hidden_states, embeds, labels)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -176,6 +222,17 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def _ahead_loss(self, hidden_states: Tensor, embeds: Tensor, labels: Tensor) -> Tensor:
+        """Returns the mean loss of the heads; rows are taken to begin at their first place, without padding."""
+        losses = []
+        for number, head in enumerate(self.ahead, start=1):
+            count = embeds.shape[1] - number
+            places = torch.arange(count, device=embeds.device)[None]
+            around = self.model.surroundings(embeds[:, :count], None, places, None)
+            hidden_states = head(hidden_states[:, :count], embeds[:, number:], around)
+            losses.append(ahead_loss(self.lm_head(hidden_states), labels, number + 1))
+        return torch.stack(losses).mean()
 
 
 def _count_positions(embeds: Tensor, attention_mask: Tensor | None, cache: Cache | None) -> Tensor:
@@ -185,3 +242,14 @@ def _count_positions(embeds: Tensor, attention_mask: Tensor | None, cache: Cache
         return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -count:]
     seen = cache.get_seq_length() if cache is not None else 0
     return (torch.arange(count, device=embeds.device) + seen)[None]
+
+
+def spread(count: int, least: float, most: float) -> Tensor:
+    """Returns [count] numbers from least to most, evenly in their logarithms: heads begin with spans of all lengths."""
+    steps = torch.linspace(0, 1, count, device="cpu") if count > 1 else torch.full((1,), 0.5, device="cpu")
+    return torch.exp(steps * math.log(most / least)) * least
+
+
+def inverse_softplus(x: Tensor) -> Tensor:
+    """Returns y with softplus(y) = x."""
+    return x + torch.log(-torch.expm1(-x))
