@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """What forgetting does to checkpoints and exports in the state folder: rewrite, remove or keep."""
     threads: int = 0
     """CPU threads of the model; 0 = torch's own choice."""
+    consolidate_every: int = Field(default=0, ge=0)
+    """New lessons after which a long-running program (chat, server) sleeps in the background; 0 = when it is asked."""
     hops: int = Field(default=4, ge=0, le=8)
     """How many facts one answer may be put together from; 0 or 1 = a question is answered by one lesson or by none."""
 
@@ -220,7 +222,7 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
         engine = engine_over(
             mine, open_store(own), open_derived(own), own.adapters_folder, quarantine=settings.quarantine
         )
-        return engine, Learner(engine, backup_policy=settings.backups)
+        return engine, Learner(engine, backup_policy=settings.backups, consolidate_every=settings.consolidate_every)
 
     return Room(
         settings=how,

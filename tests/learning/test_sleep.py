@@ -136,7 +136,7 @@ def test_a_harmful_candidate_is_refused_and_nothing_is_changed(night):
     assert sorted(str(p) for p in shelf.folder.rglob("*") if p.name != VERDICTS) == before
     assert shelf.current("d") == 1
     assert [engine.answer(le.prompt).text for le in (*LESSONS, *MORE)] == answers
-    assert engine.specialists.adapters.loaded == ["d@1"]
+    assert engine.specialists.adapters.loaded == []
 
 
 def test_forgetting_reaches_the_weights_and_the_rebuilt_adapter_is_the_one_never_trained_on_it(night, tmp_path):

@@ -75,12 +75,12 @@ def open_learner(choice: Choice, *, background: bool = False) -> Iterator[Learne
     """The learner, and through it the engine; `background` only where the command goes on after teaching."""
     from everlearn.learning.learner import Learner
 
-    policy = settings_of(choice).backups
-    with (
-        open_engine(choice) as engine,
-        closing(Learner(engine, background=background, backup_policy=policy)) as learner,
-    ):
-        yield learner
+    settings = settings_of(choice)
+    nightly = settings.consolidate_every if background else 0
+    with open_engine(choice) as engine:
+        learner = Learner(engine, background=background, backup_policy=settings.backups, consolidate_every=nightly)
+        with closing(learner):
+            yield learner
 
 
 def open_shelf(choice: Choice) -> AdapterShelf:

@@ -72,36 +72,30 @@ def learn_distilled(
             hint="Distil more prompts; one in ten is held out.",
         )
     begun, settings = time.perf_counter(), training or TrainingSettings()
-    adapters, shelf = specialists.adapters, specialists.shelf
+    adapters, shelf = specialists.workshop(), specialists.shelf
     with asleep(shelf.folder):
-        try:
-            adapters.create(CANDIDATE, shape or AdapterSettings(), seed=settings.seed)
-            weights = AdapterWeights(adapters, CANDIDATE)
-            state = shelf.folder / checked_name(name) / ".distilling"
-            trainer = Trainer(weights, engine.text, settings, folder=state)
-            trainer.train(train, held_out, progress=lambda done, total: tell("training", done, total))
-            figures = _figures(engine, weights, [encoded(engine.text, e) for e in held_out], tell)
-            accepted = figures["loss"] < figures["loss_base"]
-            reason = (
-                f"its loss on held-out answers is {figures['loss']:.4f}, that of the base {figures['loss_base']:.4f}"
+        adapters.create(CANDIDATE, shape or AdapterSettings(), seed=settings.seed)
+        weights = AdapterWeights(adapters, CANDIDATE)
+        state = shelf.folder / checked_name(name) / ".distilling"
+        trainer = Trainer(weights, engine.text, settings, folder=state)
+        trainer.train(train, held_out, progress=lambda done, total: tell("training", done, total))
+        figures = _figures(engine, weights, [encoded(engine.text, e) for e in held_out], tell)
+        accepted = figures["loss"] < figures["loss_base"]
+        reason = f"its loss on held-out answers is {figures['loss']:.4f}, that of the base {figures['loss_base']:.4f}"
+        verdict = Verdict(name, accepted, () if accepted else (reason,), figures)
+        if accepted:
+            draft = Adapter(
+                name,
+                engine.name,
+                engine.model.digest,
+                data={TRAIN: digest_of(train), VALIDATION: digest_of(held_out)},
+                settings=settings.to_dict(),
             )
-            verdict = Verdict(name, accepted, () if accepted else (reason,), figures)
-            if accepted:
-                draft = Adapter(
-                    name,
-                    engine.name,
-                    engine.model.digest,
-                    data={TRAIN: digest_of(train), VALIDATION: digest_of(held_out)},
-                    settings=settings.to_dict(),
-                )
-                kept = adapters.keep(CANDIDATE, draft)
-                specialists.learn_routes(name, [example.id for example in train], [e.prompt for e in train])
-                shelf.point(kept.name, kept.step)
-                verdict = Verdict(kept.id, True, (), figures, seconds=time.perf_counter() - begun)
-            shutil.rmtree(state)
-        finally:
-            if CANDIDATE in adapters.loaded:
-                adapters.unload(CANDIDATE)
+            kept = adapters.keep(CANDIDATE, draft)
+            specialists.learn_routes(name, [example.id for example in train], [e.prompt for e in train])
+            shelf.point(kept.name, kept.step)
+            verdict = Verdict(kept.id, True, (), figures, seconds=time.perf_counter() - begun)
+        shutil.rmtree(state)
         note(shelf.folder, verdict)
     return verdict
 

@@ -12,6 +12,7 @@ from everlearn.engine.engine import Engine
 from everlearn.errors import ConflictError, LessonError, SettingsError
 from everlearn.learning import backups, checkpoint_archive, documents, forgetting
 from everlearn.learning.background import BackgroundCorrections
+from everlearn.learning.background_sleep import BackgroundSleep
 from everlearn.learning.feedback import lesson_of
 from everlearn.learning.quarantine import Watch, release
 from everlearn.learning.sharing import Sharing
@@ -50,11 +51,13 @@ class Learner:
         engine: whose memory is changed.
         backup_policy: what forgetting does to checkpoints and exports in the state folder: "rewrite", "remove", "keep".
         background: compute corrections in a thread after teaching; otherwise the first question that needs one does.
+        consolidate_every: after so many new lessons a sleep begins in the background; 0 = only when it is asked for.
         quarantine: what happens to lessons that look like poison: "on" holds them back, "warn" only says so, "off" does
             not look; None = as the settings say.
 
     Attributes:
         sharing: bundles, merging, promotion.
+        nightly: sleeps by itself; None where it does not.
     """
 
     def __init__(
@@ -64,12 +67,16 @@ class Learner:
         background: bool = True,
         quarantine: Quarantine | None = None,
         backup_policy: BackupPolicy = "rewrite",
+        consolidate_every: int = 0,
     ) -> None:
         self.engine = engine
         self._backup_policy = backup_policy
         self._watch = Watch(engine.memory, quarantine or engine.quarantine)
         self.sharing = Sharing(engine, self._watch, self.teach)
         self._background = BackgroundCorrections(engine.memory) if background else None
+        self.nightly = BackgroundSleep(engine, consolidate_every) if consolidate_every else None
+        if self.nightly is not None:
+            engine.before_close.append(self.nightly.close)
         if self._background is not None:
             engine.before_close.append(self._background.close)
             weakref.finalize(self, self._background.close)  # also when the program ends
@@ -325,7 +332,9 @@ class Learner:
         return checkpoint_archive.restore(self.engine, Path(path))
 
     def close(self) -> None:
-        """Stop the background thread. The engine stays open."""
+        """Stop the background threads. The engine stays open."""
+        if self.nightly is not None:
+            self.nightly.close()
         if self._background is not None:
             self._background.close()
 
@@ -374,6 +383,8 @@ class Learner:
         outcomes = teach(self.engine.memory, lessons, on_conflict=on_conflict, imported=mark, watch=self._watch)
         if self._background is not None:
             self._background.add([o.lesson.id for o in outcomes if not o.known])
+        if self.nightly is not None:
+            self.nightly.add(sum(not o.known and o.lesson.status == "active" for o in outcomes))
         return outcomes
 
 

@@ -30,6 +30,7 @@ from everlearn.learning.trainer import Trainer
 from everlearn.learning.weights import AdapterWeights
 from everlearn.records import Lesson, Verdict
 from everlearn.specialists.adapter import Adapter
+from everlearn.specialists.adapters import Adapters
 from everlearn.specialists.specialists import Specialists
 from everlearn.store.port import EVERYTHING
 
@@ -46,6 +47,7 @@ class _Night:
     lessons: list[Lesson]
     wordings: Mapping[str, Restated]
     parent: Adapter | None
+    adapters: Adapters
 
     @property
     def new(self) -> list[Lesson]:
@@ -106,15 +108,10 @@ class Sleep:
             night = self._night(domain)
             if not night.new and not self.settings.fresh:
                 return None
-            adapters = self.specialists.adapters
-            try:
-                held, probes = self._unrelated()
-                examples = self._train(night, held)
-                judged, answers = self._test(night, probes)
-                verdict = self._settle(night, judged, answers, examples)
-            finally:
-                if CANDIDATE in adapters.loaded:
-                    adapters.unload(CANDIDATE)
+            held, probes = self._unrelated()
+            examples = self._train(night, held)
+            judged, answers = self._test(night, probes)
+            verdict = self._settle(night, judged, answers, examples)
             done = replace(verdict, seconds=time.perf_counter() - begun)
             note(self._folder, done)
             return done
@@ -130,7 +127,7 @@ class Sleep:
         if self.settings.fresh or (parent is not None and not set(parent.lessons) <= ids):
             parent = None  # what it knows is no longer what is taught: begin anew, so that nothing of it is left
         wordings = {le.id: restated(le.prompt, le.answer, most=self.settings.wordings) for le in lessons}
-        return _Night(name, lessons, wordings, parent)
+        return _Night(name, lessons, wordings, parent, self.specialists.workshop())
 
     def _pairs(self) -> list[Lesson]:
         """Lessons that are true now and can be asked without a context, oldest first."""
@@ -170,7 +167,7 @@ class Sleep:
         return mine
 
     def _candidate(self, night: _Night) -> AdapterWeights:
-        adapters = self.specialists.adapters
+        adapters = night.adapters
         adapters.create(CANDIDATE, self.settings.adapter, seed=self.settings.training.seed)
         if night.parent is not None:
             adapters.restore(CANDIDATE, adapters.state(adapters.load(night.parent.id)))
@@ -193,7 +190,7 @@ class Sleep:
         """Judge the candidate; also the ids of the lessons that it answers in every wording, the unseen ones too."""
         questions = [(le, q) for le in night.lessons for q in (le.prompt, *night.wordings[le.id].held_out)]
         rows = [encoded(self.engine.text, Example(q, le.answer)) for le, q in questions]
-        right = self._asked(rows, CANDIDATE)
+        right = self._asked(night, rows, CANDIDATE)
         taught = [hit for (le, q), hit in zip(questions, right, strict=True) if q == le.prompt]
         unseen = [hit for (le, q), hit in zip(questions, right, strict=True) if q != le.prompt]
         failed = {le.id for (le, _), hit in zip(questions, right, strict=True) if not hit}
@@ -201,10 +198,10 @@ class Sleep:
         after: list[bool] = []
         if night.parent is not None:
             old = [n for n, (le, _) in enumerate(questions) if le.id in set(night.parent.lessons)]
-            before = self._asked([rows[n] for n in old], night.parent.id)
+            before = self._asked(night, [rows[n] for n in old], night.parent.id)
             after = [right[n] for n in old]
         agreement, drift = drift_of(
-            self.specialists.adapters,
+            night.adapters,
             CANDIDATE,
             probes,
             progress=lambda done, total: self._tell("probing", done, total),
@@ -212,12 +209,11 @@ class Sleep:
         measured = Measured(taught, unseen, agreement, drift, before, after)
         return judge(measured, self.settings.limits), tuple(le.id for le in night.lessons if le.id not in failed)
 
-    def _asked(self, rows: Sequence[Encoded], adapter_id: str) -> list[bool]:
-        adapters = self.specialists.adapters
+    def _asked(self, night: _Night, rows: Sequence[Encoded], adapter_id: str) -> list[bool]:
         return exact_answers(
-            self.engine.model,
+            night.adapters.model,
             rows,
-            adapters=adapters,
+            adapters=night.adapters,
             worn=[adapter_id] * len(rows),
             progress=lambda done, total: self._tell("testing", done, total),
         )
@@ -243,10 +239,15 @@ class Sleep:
             data={"examples": digest_of(examples)},
             settings=self.settings.training.to_dict(),
         )
-        kept = self.specialists.adapters.keep(CANDIDATE, draft)
+        kept = night.adapters.keep(CANDIDATE, draft)
         few = first_of_each(examples, self.settings.kept_wordings)
         weighed = few[: self.settings.fisher_examples]
-        remember(self.engine, CANDIDATE, kept, Memories(few, weighed, self._anchor(night)))
+        remember(
+            self.engine.text,
+            AdapterWeights(night.adapters, CANDIDATE),
+            kept,
+            Memories(few, weighed, self._anchor(night)),
+        )
         self.specialists.learn_routes(night.name, ids, [lesson.prompt for lesson in night.lessons])
         self.specialists.shelf.point(kept.name, kept.step)
         return Verdict(kept.id, True, (), judged.figures, ids, answers, parent)

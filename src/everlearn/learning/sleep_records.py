@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
-from everlearn.engine.engine import Engine
 from everlearn.evaluation.journal import Journal
 from everlearn.learning.examples import Example, encoded
 from everlearn.learning.fisher import Anchor, first_anchor, fisher
@@ -16,6 +15,7 @@ from everlearn.learning.replay import ReplayBuffer
 from everlearn.learning.weights import AdapterWeights
 from everlearn.records import Verdict
 from everlearn.specialists.adapter import Adapter
+from everlearn.text.chat import ChatText
 
 REPLAY, VERDICTS = "replay.jsonl", "verdicts.jsonl"
 
@@ -36,24 +36,22 @@ class Memories:
     anchor: Anchor | None
 
 
-def remember(engine: Engine, adapter_id: str, kept: Adapter, memories: Memories) -> None:
+def remember(text: ChatText, weights: AdapterWeights, kept: Adapter, memories: Memories) -> None:
     """Keep examples for replay, and the anchor of a version.
 
     Args:
-        engine: with a folder of adapters.
-        adapter_id: under which the version's weights are loaded.
+        text: tokenizer and chat template.
+        weights: of the version, loaded.
         kept: the version.
         memories: what to keep.
 
     Raises:
         StoreFullError: it cannot be written; the version is not in use yet.
     """
-    assert engine.specialists is not None
-    folder = engine.specialists.shelf.folder
+    folder = weights.adapters.shelf.folder
     with ReplayBuffer(folder / REPLAY) as buffer:
         buffer.add(memories.examples)
-    weights = AdapterWeights(engine.specialists.adapters, adapter_id)
-    rows = [encoded(engine.text, replace(example, soft=None)) for example in memories.weighed]
+    rows = [encoded(text, replace(example, soft=None)) for example in memories.weighed]
     found = fisher(weights, rows)
     old = memories.anchor
     anchor = old.then(weights, found) if old is not None else first_anchor(weights, found)

@@ -42,6 +42,7 @@ class Specialists:
         self.model = model
         self.shelf = shelf
         self._adapters: Adapters | None = None
+        self._bare: BaseModel | None = None  # modules that no adapter was ever laid over, once some are
         self._features, self._encoder = features, encoder
         self._lock = threading.RLock()
         self._stamp = -1
@@ -56,8 +57,19 @@ class Specialists:
             if self._adapters is None:
                 from everlearn.specialists.adapters import Adapters
 
+                self._bare = self.model.twin()
                 self._adapters = Adapters(self.model, self.shelf)
             return self._adapters
+
+    def workshop(self) -> Adapters:
+        """Adapters over modules of their own, on the same weights: what is trained there holds up no answer.
+
+        A version that was kept there is found on the shelf by everybody else, as if another process had made it.
+        """
+        from everlearn.specialists.adapters import Adapters
+
+        with self._lock:
+            return Adapters((self._bare or self.model).twin(), self.shelf)
 
     @property
     def router_path(self) -> Path:
