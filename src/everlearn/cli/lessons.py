@@ -8,7 +8,7 @@ from typing import Annotated, cast
 import typer
 from rich.text import Text
 
-from everlearn.cli import forget, lesson_audit, lesson_conflicts, lesson_exchange, options, quarantine
+from everlearn.cli import forget, lesson_audit, lesson_conflicts, lesson_exchange, options, quarantine, reflect
 from everlearn.cli.lesson_ids import short_ids
 from everlearn.cli.opening import choice_of, open_store
 from everlearn.cli.receipts import cited, shortened
@@ -101,6 +101,7 @@ def history(ctx: typer.Context, lesson_id: LessonId, json: options.Json = False)
     show_rows(columns, rows, {"=from": "", "=until": ""})
 
 
+app.command("reflect")(reflect.reflect)
 app.command("conflicts")(lesson_conflicts.conflicts)
 app.command("undo")(lesson_conflicts.undo)
 app.command("audit")(lesson_audit.audit)

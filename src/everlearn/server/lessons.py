@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from everlearn.corpus.lesson_fields import lesson_of, row_of
 from everlearn.engine.prompt import moment
 from everlearn.errors import ConflictError, InputError
+from everlearn.learning.reflection import Pair, reflect
 from everlearn.records import ForgetRequest, Lesson, LessonKind, LessonStatus
 from everlearn.server.caller import Caller, may
 from everlearn.server.idempotency import Idempotency, idempotency_of
+from everlearn.server.jobs import Progress
 from everlearn.server.lesson_shapes import LessonChange, NewLesson, forgotten_told, lesson_told, taught_of
 from everlearn.server.room import Room, room_of, tenant_of
 from everlearn.server.tenants import Tenant
@@ -118,6 +120,27 @@ def conflicts(tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
     return {"object": "list", "data": data}
 
 
+@router.post("/reflect", status_code=202)
+def reflect_(room: InRoom, tenant: OfTenant, _caller: Asks, table: str | None = None) -> dict[str, Any]:
+    """Look for contradictions, duplicates, lessons whose time is over, and what follows; a job that changes nothing."""
+    if table is not None:
+        tenant.engine.memory.table(table)
+
+    def work(progress: Progress) -> dict[str, Any]:
+        found = reflect(
+            tenant.engine.memory, table=table, progress=lambda done, total: progress("reflecting", done, total)
+        )
+        return {
+            "looked_at": found.looked_at,
+            "contradictions": [_pair_told(pair) for pair in found.contradictions],
+            "duplicates": [_pair_told(pair) for pair in found.duplicates],
+            "stale": [lesson_told(lesson) for lesson in found.stale],
+            "implied": [asdict(each) for each in found.implied],
+        }
+
+    return room.jobs.start(tenant.name, "reflect", work).told()
+
+
 @router.get("/quarantine")
 def quarantined(tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
     """Lessons that are held back, each with the reason."""
@@ -198,6 +221,11 @@ def undo(lesson_id: str, tenant: OfTenant, _caller: Teaches) -> dict[str, Any]:
 _KEPT = frozenset(f.name for f in fields(Lesson)) - {
     *("id", "taught_at", "status", "superseded_by", "tenant", "sealed", "quarantine")
 }
+
+
+def _pair_told(pair: Pair) -> dict[str, Any]:
+    told = {"older": lesson_told(pair.one), "newer": lesson_told(pair.other)}
+    return {**told, "probability": round(pair.probability, 4), "on_purpose": pair.known}
 
 
 def _still_newest(history: list[Lesson], seen: str) -> None:
