@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everlearn.errors import ConversationError
-from everlearn.models.apertis.block_attention import block_attention
+from everlearn.models.apertis.block_attention import block_attention, token_attention
 from everlearn.models.apertis.block_selection import BlockPlan, naive_block_attention
 from everlearn.models.apertis.convolution import causal_convolution, naive_convolution
 from everlearn.models.apertis.delta_rule import DeltaInputs, delta_rule, naive_delta_rule
@@ -126,7 +126,9 @@ def test_selected_blocks_are_those_of_the_masked_form(length, share, size, selec
     query, key, value = _heads(tokens, length)
     plan = BlockPlan(size, selected, local)
     fast = block_attention(query, key, value, plan, 0.3)
-    torch.testing.assert_close(fast, naive_block_attention(query, key, value, plan, 0.3), **LOOSE)
+    slow = naive_block_attention(query, key, value, plan, 0.3)
+    torch.testing.assert_close(fast, slow, **LOOSE)
+    torch.testing.assert_close(token_attention(query[:, :, -1:], key, value, plan, 0.3), slow[:, :, -1:], **LOOSE)
 
 
 def test_with_all_blocks_selected_it_is_full_attention():

@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 from everlearn.models.apertis.block_selection import BlockPlan, block_means, select_blocks
 
 _SEGMENT = 4_096  # queries at once
+_ROWS = 64  # rows of a batched product at once
 _TILE = 32  # queries of a tile; each stands for all heads of its group
 
 
@@ -63,11 +64,29 @@ def block_attention(query: Tensor, key: Tensor, value: Tensor, plan: BlockPlan, 
     return torch.cat(outputs, dim=2).to(query.dtype)
 
 
+def token_attention(query: Tensor, key: Tensor, value: Tensor, plan: BlockPlan, scaling: float) -> Tensor:
+    """The same for one token [B, H, 1, C], the last one: its blocks are gathered and read at once."""
+    groups, length = key.shape[1], key.shape[2]
+    own = (length - 1) // plan.size
+    chosen, valid = select_blocks(query, block_means(key, plan.size), length - 1, plan)
+    always = torch.tensor([0, *range(max(own - plan.local + 1, 1), own + 1)], device=key.device)
+    always = always.expand(*chosen.shape[:2], -1)
+    blocks = torch.cat((always, chosen[:, :, 0]), dim=-1)
+    read = torch.cat((torch.ones_like(always, dtype=torch.bool), valid[:, :, 0]), dim=-1)
+    places = blocks[..., None] * plan.size + torch.arange(plan.size, device=key.device)
+    read = (read[..., None] & (places < length)).flatten(2)[:, :, None]
+    at = places.flatten(2).clamp(max=length - 1)[..., None].expand(-1, -1, -1, key.shape[-1])
+    scores = query.unflatten(1, (groups, -1))[:, :, :, 0] @ key.gather(2, at).transpose(2, 3) * scaling
+    weights = torch.softmax(scores.float().masked_fill(~read, -torch.inf), dim=-1).to(value.dtype)
+    return (weights @ value.gather(2, at)).flatten(1, 2)[:, :, None]
+
+
 def _joined(parts: list[_Part]) -> Tensor:
     """Joins parts [B, G, n, K, R, C] to [B, G, n, R, C]."""
     weights = torch.softmax(torch.cat([part.weight for part in parts], dim=3), dim=3)
-    output = torch.cat([part.output for part in parts], dim=3)
-    return (output * weights[..., None]).sum(3)
+    shares = weights.split([part.weight.shape[3] for part in parts], dim=3)
+    joined = [(part.output * share[..., None]).sum(3) for part, share in zip(parts, shares, strict=True)]
+    return torch.stack(joined).sum(0)
 
 
 def _near(query: Tensor, keys: Tensor, values: Tensor, place: int, plan: BlockPlan) -> _Part:
@@ -89,14 +108,11 @@ def _near(query: Tensor, keys: Tensor, values: Tensor, place: int, plan: BlockPl
     ]  # [M, size, 1 + local, size]
     at = blocks.clamp(min=0)
     near_keys, near_values = (x[:, :, at].flatten(3, 4) for x in (keys, values))  # [B, G, M, (1 + local) size, C]
-    rows = query.flatten(3, 4)
-    scores = rows @ near_keys.transpose(-1, -2)
-    heads = query.shape[4]
-    mask = mask.flatten(2).repeat_interleave(heads, dim=1)
-    part = _softmax_part(scores.masked_fill(~mask, -torch.inf), near_values)
-    output = part.output.unflatten(3, (plan.size, heads)).flatten(2, 3)[:, :, before : before + count]
-    weight = part.weight.unflatten(3, (plan.size, heads)).flatten(2, 3)[:, :, before : before + count]
-    return _Part(output[:, :, :, None], weight[:, :, :, None])
+    rows, groups, _, _, heads, width = query.shape
+    unread = ~mask.flatten(2).repeat_interleave(heads, dim=1)
+    part = _read(query.flatten(3, 4).flatten(0, 2), near_keys.flatten(0, 2), near_values.flatten(0, 2), unread)
+    output = part.output.view(rows, groups, -1, 1, heads, width)[:, :, before : before + count]
+    return _Part(output, part.weight.view(rows, groups, -1, 1, heads)[:, :, before : before + count])
 
 
 def _far(query: Tensor, keys: Tensor, values: Tensor, chosen: Tensor, valid: Tensor) -> _Part:
@@ -109,8 +125,7 @@ def _far(query: Tensor, keys: Tensor, values: Tensor, chosen: Tensor, valid: Ten
     tiles, tile_block = _tiles(block_of, rows * groups * blocks)
     pairs = len(block_of)
     asked = query.reshape(-1, heads, width)[tiles.clamp(max=pairs - 1) // picks]  # [N, TILE, R, C]
-    scores = asked.flatten(1, 2) @ keys.flatten(0, 2)[tile_block].transpose(1, 2)
-    part = _softmax_part(scores, values.flatten(0, 2)[tile_block])
+    part = _read(asked.flatten(1, 2), keys.flatten(0, 2)[tile_block], values.flatten(0, 2)[tile_block])
     output = part.output.new_zeros(pairs + 1, heads, width)
     weight = part.weight.new_full((pairs + 1, heads), -torch.inf)
     at = tiles.flatten()  # places past the last pair take what only fills up a tile
@@ -143,9 +158,26 @@ def _tiles(block_of: Tensor, blocks: int) -> tuple[Tensor, Tensor]:
     return torch.where(full, order[slots.clamp(max=pairs - 1)], pairs), tile_block
 
 
-def _softmax_part(scores: Tensor, values: Tensor) -> _Part:
-    """Softmax over the last dimension of scores [..., Q, S], applied to values [..., S, C]."""
-    scores = scores.float()
-    total = scores.logsumexp(-1)
-    weights = (scores - total[..., None]).exp().to(values.dtype)
-    return _Part(weights @ values, total)
+def _read(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> _Part:
+    """Attention of each row alone: output [N, Q, C] and logarithm of the weights' sum [N, Q].
+
+    A few rows at a time, so that their scores stay in the processor's cache.
+
+    Args:
+        query: [N, Q, C], scaled.
+        keys: [N, S, C].
+        values: [N, S, C].
+        mask: [M, Q, S] bool, True where nothing is read; row n has mask n modulo M.
+    """
+    outputs, totals = [], []
+    for n in range(0, len(query), _ROWS):
+        scores = (query[n : n + _ROWS] @ keys[n : n + _ROWS].transpose(1, 2)).float()
+        if mask is not None:
+            rows = torch.arange(n, n + len(scores), device=mask.device) % len(mask)
+            scores = scores.masked_fill(mask[rows], -torch.inf)
+        most = scores.detach().amax(-1, keepdim=True)
+        weights = (scores - most).exp()
+        total = weights.sum(-1, keepdim=True)
+        outputs.append((weights.to(values.dtype) @ values[n : n + _ROWS]) / total.to(values.dtype))
+        totals.append((most + total.log())[..., 0])
+    return _Part(torch.cat(outputs), torch.cat(totals))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from transformers.cache_utils import Cache
 
-from everlearn.models.apertis.block_attention import block_attention
+from everlearn.models.apertis.block_attention import block_attention, token_attention
 from everlearn.models.apertis.block_selection import BlockPlan
 from everlearn.models.apertis.configuration import ApertisConfig
 from everlearn.models.apertis.full import ApertisAttention
@@ -61,4 +61,6 @@ class ApertisBlockSparseAttention(ApertisAttention):
             return F.scaled_dot_product_attention(
                 query, key, value, mask, is_causal=tokens == length > 1, scale=self.scaling, enable_gqa=True
             )
+        if tokens == 1:
+            return token_attention(query, key, value, plan, self.scaling)
         return block_attention(query, key, value, plan, self.scaling)

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-_SEGMENT = 2_048  # tokens at once: more of them no longer fit into the processor's cache
-
 
 class DeltaInputs(NamedTuple):
     """What the rule reads, all float32.
@@ -63,14 +61,6 @@ def delta_rule(inputs: DeltaInputs, state: Tensor, chunk: int = 64) -> tuple[Ten
     Returns:
         [B, T, H, V], and the state after the last token.
     """
-    outputs = []
-    for part in zip(*(x.split(_SEGMENT, dim=1) for x in inputs), strict=True):
-        output, state = _segment(DeltaInputs(*part), state, chunk)
-        outputs.append(output)
-    return torch.cat(outputs, dim=1), state
-
-
-def _segment(inputs: DeltaInputs, state: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
     tokens = inputs.query.shape[1]
     query, key, value, decay, beta = (_chunks(x, chunk) for x in inputs)  # [B, H, N, chunk, ...]
     total = decay.cumsum(-1)

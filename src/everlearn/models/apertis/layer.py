@@ -71,12 +71,13 @@ class ApertisDecoderLayer(GradientCheckpointingLayer):
         **kwargs: Any,  # noqa: ANN401
     ) -> Tensor:
         """Returns [B, T, D]; kwargs go to transformers' attention functions."""
-        mixed = self._mixed(self.input_layernorm(hidden_states), surroundings, past_key_values, **kwargs)
+        mixed = self.mix(self.input_layernorm(hidden_states), surroundings, past_key_values, **kwargs)
         hidden_states = hidden_states + mixed
         added: Tensor = self.mlp(self.post_attention_layernorm(hidden_states))
         return hidden_states + added
 
-    def _mixed(self, x: Tensor, around: Surroundings, cache: Cache | None, **kwargs: Any) -> Tensor:  # noqa: ANN401
+    def mix(self, x: Tensor, around: Surroundings, cache: Cache | None = None, **kwargs: Any) -> Tensor:  # noqa: ANN401
+        """Mixes normed tokens [B, T, D] over time: the layer without its norms and its MLP."""
         mixed: Tensor
         if self.kind in ("linear", "recurrent"):
             mixer = self.linear_attn if self.kind == "linear" else self.recurrent

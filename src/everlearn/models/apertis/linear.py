@@ -10,7 +10,7 @@ from everlearn.models.apertis.configuration import ApertisConfig
 from everlearn.models.apertis.convolution import causal_convolution
 from everlearn.models.apertis.delta_rule import DeltaInputs, delta_rule, delta_step
 from everlearn.models.apertis.norm import GatedRMSNorm
-from everlearn.models.apertis.states import StateLayer, first_states
+from everlearn.models.apertis.states import StateLayer, in_segments
 
 
 class ApertisDeltaNet(nn.Module):
@@ -43,21 +43,19 @@ class ApertisDeltaNet(nn.Module):
         Returns:
             [B, T, D].
         """
+        return in_segments(self._read, hidden_states, padding, cache)
+
+    def _read(self, hidden_states: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Reads [B, T, D] after the inputs of the convolution and the state that `before` holds."""
         rows, tokens, _ = hidden_states.shape
-        if padding is not None:
-            hidden_states = hidden_states * padding[:, -tokens:, None]
-        before = first_states(cache, hidden_states.device)
         mixed, gate, beta, decay = self._projected(hidden_states)
         mixed, inputs = causal_convolution(mixed, self.conv1d.weight, before[0] if before else None)
         rule = self._rule_inputs(mixed, decay, beta)
         shape = (rows, self.values, self.key_width, self.value_width)
         state = before[1] if before else rule.query.new_zeros(shape)
         output, state = (delta_step if tokens == 1 else delta_rule)(rule, state)
-        if cache is not None:
-            cache.write((inputs, state), tokens)
         output = self.norm.gated(output.to(hidden_states.dtype), gate)
-        left: Tensor = self.out_proj(output.flatten(2))
-        return left
+        return self.out_proj(output.flatten(2)), (inputs, state)
 
     def _projected(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns queries, keys and values in one [B, T, F], the gate [B, T, H, V], beta and decay [B, T, H]."""

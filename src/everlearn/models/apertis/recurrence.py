@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-_SEGMENT = 2_048
 _LEAST = 1e-6  # of |a|, whose logarithm is taken
 
 
@@ -68,14 +67,6 @@ def recurrence(inputs: CellInputs, state: Tensor, chunk: int = 64) -> tuple[Tens
     Returns:
         [B, T, H, P], and the state after the last token.
     """
-    outputs = []
-    for part in zip(*(x.split(_SEGMENT, dim=1) for x in inputs), strict=True):
-        output, state = _segment(CellInputs(*part), state, chunk)
-        outputs.append(output)
-    return torch.cat(outputs, dim=1), state
-
-
-def _segment(inputs: CellInputs, state: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
     tokens = inputs.query.shape[1]
     missing = -tokens % chunk
     query, key = (F.pad(x, (0, 0, 0, missing)).unflatten(1, (-1, chunk)) for x in inputs[:2])  # [B, M, chunk, N]

@@ -9,7 +9,7 @@ from everlearn.models.apertis.configuration import ApertisConfig
 from everlearn.models.apertis.convolution import causal_convolution
 from everlearn.models.apertis.norm import GatedRMSNorm
 from everlearn.models.apertis.recurrence import CellInputs, bounded, cell_step, recurrence
-from everlearn.models.apertis.states import StateLayer, first_states
+from everlearn.models.apertis.states import StateLayer, in_segments
 
 
 class ApertisRecurrentCell(nn.Module):
@@ -37,22 +37,20 @@ class ApertisRecurrentCell(nn.Module):
 
     def forward(self, hidden_states: Tensor, padding: Tensor | None = None, cache: StateLayer | None = None) -> Tensor:
         """Mixes tokens; arguments and result as in `linear`."""
+        return in_segments(self._read, hidden_states, padding, cache)
+
+    def _read(self, hidden_states: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Reads [B, T, D] after the inputs of the convolution and the state that `before` holds."""
         rows, tokens, _ = hidden_states.shape
-        if padding is not None:
-            hidden_states = hidden_states * padding[:, -tokens:, None]
-        before = first_states(cache, hidden_states.device)
         inner = self.heads * self.width
         mixed, gate = self.in_proj(hidden_states).split((inner + 2 * self.state_width, inner), dim=-1)
         mixed, inputs = causal_convolution(mixed, self.conv1d.weight, before[0] if before else None)
         cell, plain = self._cell_inputs(mixed, hidden_states)
         state = before[1] if before else cell.query.new_zeros(rows, self.heads, self.state_width, self.width)
         output, state = (cell_step if tokens == 1 else recurrence)(cell, state)
-        if cache is not None:
-            cache.write((inputs, state), tokens)
         output = output + plain * self.skip.float()[:, None]
         output = self.norm.gated(output.to(hidden_states.dtype), gate.unflatten(-1, (self.heads, -1)))
-        left: Tensor = self.out_proj(output.flatten(2))
-        return left
+        return self.out_proj(output.flatten(2)), (inputs, state)
 
     def _cell_inputs(self, mixed: Tensor, hidden_states: Tensor) -> tuple[CellInputs, Tensor]:
         """Returns what the cell reads, and the values [B, T, H, P] as they came."""
