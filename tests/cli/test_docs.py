@@ -24,9 +24,9 @@ def test_the_page_is_up_to_date():
 def test_the_commands_are_complete():
     groups = {
         "everlearn": {"demo", "chat", "ask", "teach", "lessons", "tables", "bench", "sleep", "adapters", "doctor"}
-        | {"promote", "forget", "receipts"},
+        | {"promote", "forget", "receipts", "distill", "serve", "keys"},
         "everlearn lessons": {"list", "show", "search", "history", "forget", "export", "import", "quarantine"}
-        | {"audit", "conflicts", "undo"},
+        | {"audit", "conflicts", "undo", "reflect"},
         "everlearn lessons quarantine": {"list", "release", "forget"},
         "everlearn receipts": {"verify", "key", "list"},
         "everlearn tables": {"create", "list", "set", "delete", "export", "import", "copy", "merge"},
