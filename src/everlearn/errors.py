@@ -22,6 +22,8 @@
     │   └── UnknownKeyError        no key, or none that is known
     ├── OverloadedError            more is asked than can be answered now; `retry_after` says when to come back
     ├── TeacherError               a model that is to be learned from cannot be asked
+    ├── DeadlineError              the answer was not there in time
+    ├── FaultError                 the model failed in the middle of an answer
     └── StoreError                 the state folder cannot be used
         ├── StoreBusyError         another process holds it for too long
         ├── StoreFullError         no room on the disk
@@ -188,6 +190,18 @@ class TeacherError(EverlearnError):
     """A model that is to be learned from cannot be asked."""
 
     code = "teacher"
+
+
+class DeadlineError(EverlearnError):
+    """The answer was not there in time."""
+
+    code = "deadline"
+
+
+class FaultError(EverlearnError):
+    """The model failed in the middle of an answer."""
+
+    code = "fault"
 
 
 class StoreError(EverlearnError):

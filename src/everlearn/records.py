@@ -26,6 +26,7 @@ Layer = Literal["", "personal", "team", "organisation"]
 ProposalStatus = Literal["pending", "accepted", "rejected"]
 BackupAction = Literal["rewritten", "removed", "named"]
 BackupPolicy = Literal["rewrite", "remove", "keep"]
+GrammarKind = Literal["json_schema", "json_object", "regex"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,20 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Grammar:
+    """What form an answer must have.
+
+    Attributes:
+        kind: "json_schema", "json_object" (any JSON object) or "regex" (the whole answer matches).
+        source: the schema as JSON text, or the regular expression (no look-around, no back references); "" for
+            "json_object".
+    """
+
+    kind: GrammarKind
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next token is chosen, and when to stop.
 
@@ -152,6 +167,11 @@ class Sampling:
         repetition_penalty: > 1 makes tokens that already stand in the context less likely; 1 = off.
         seed: makes sampling repeatable; None = from the system.
         stop: strings that end the answer; not part of the text.
+        presence_penalty: -2..2, taken once from the logit of each token that was generated already.
+        frequency_penalty: -2..2, taken from it for each time the token was generated.
+        logit_bias: (token id, -100..100), added to logits after taught corrections; -100 forbids the token.
+        logprobs: how many of the likeliest tokens to tell with each token, 0..20; None = tell nothing.
+        grammar: form that the answer must have; it goes before taught corrections.
     """
 
     max_new_tokens: int | None = None
@@ -162,6 +182,34 @@ class Sampling:
     repetition_penalty: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = None
+    grammar: Grammar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """A token that might have come at a step.
+
+    Attributes:
+        id: of the token.
+        text: of the token alone; a part of a character shows as U+FFFD.
+        logprob: natural logarithm of its probability at temperature 1, after corrections, penalties, bias and grammar.
+    """
+
+    id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A generated token with its probability, and the likeliest tokens of that step, likeliest first."""
+
+    token: Likely
+    top: tuple[Likely, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +249,8 @@ class Receipt:
         recall_ms: milliseconds that recall took.
         adapter: `name@step` of the adapter that answered, or empty.
         as_of: the moment that was asked about; None = now.
+        grammar: kind of the form that the answer had to have, or empty.
+        steps_refused: how many times the grammar refused the next token of what was taught.
     """
 
     id: str
@@ -211,6 +261,8 @@ class Receipt:
     recall_ms: float = 0.0
     adapter: str = ""
     as_of: datetime | None = None
+    grammar: str = ""
+    steps_refused: int = 0
 
     @property
     def spoke(self) -> Recalled | None:
@@ -230,23 +282,28 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer cost. Tokens are counted, times are milliseconds."""
+    """What an answer cost. Tokens are counted, times are milliseconds.
+
+    `cached_tokens` of the prompt were not read again; `queue_ms` is from asking to reading the prompt.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+    queue_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with what it rests on and what it cost."""
+    """An answer with what it rests on and what it cost; `logprobs` of its tokens where they were asked for."""
 
     text: str
     receipt: Receipt
     usage: Usage
     finish_reason: FinishReason
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

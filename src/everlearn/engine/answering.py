@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import final
 
+from torch import Tensor
+
+from everlearn.engine.begun import Begun, Prepared
 from everlearn.engine.context import fitted, with_context
 from everlearn.engine.decode import decode, prefill
 from everlearn.engine.prompt import AsOf, moment, question_of
 from everlearn.engine.row import Row
 from everlearn.engine.sampling import Sampler, checked
 from everlearn.engine.stream import Stream
+from everlearn.engine.wishes import Wishes
 from everlearn.errors import AdapterNotFoundError, ConversationError
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.memory import Memory
@@ -26,22 +30,6 @@ from everlearn.text.chat import ChatText
 from everlearn.text.stream import TextStream
 
 USUAL_TOKENS = 256
-
-
-@dataclass(slots=True)
-class Begun:
-    """An answer whose prompt has been read.
-
-    `own_tokens` of the prompt, counted from its begin, belong to the conversation; behind them lessons may stand.
-    """
-
-    row: Row
-    recall: Recall
-    prompt_ids: list[int]
-    cached_tokens: int
-    prefill_ms: float
-    decoding_since: float
-    own_tokens: int
 
 
 @final
@@ -81,36 +69,66 @@ class Answerer:
             ConversationError: the conversation is longer than the model can read.
             SettingsError: a sampling setting is out of range.
         """
+        prepared = self.prepare(messages, recall, sampling, adapter)
+        ids, cursor = prepared.prompt_ids, prepared.cursor
+        begun = time.perf_counter()
+        kept = common(cached, ids)
+        held = cache if cache is not None else self.model.new_cache()
+        if kept < len(cached):
+            held.crop(kept)
+        logits = prefill(self.model, ids[kept:], held, cursor, adapter)
+        spent = (time.perf_counter() - begun) * 1000
+        return self.begun(prepared, held, logits, kept, spent, keep_cache=cache is not None)
+
+    def prepare(
+        self, messages: Sequence[Message], recall: Recall, sampling: Sampling, adapter: str | None = None
+    ) -> Prepared:
+        """Settle everything about an answer before its prompt is read.
+
+        Raises:
+            ConversationError: the conversation is longer than the model can read.
+            SettingsError: a sampling setting is out of range.
+        """
         sampling = checked(sampling)
         plain = self.text.prompt_ids(messages)
         ids = self.text.prompt_ids(with_context(messages, recall.context)) if recall.context else plain
         self.check_room(ids)
         cursor = None if adapter else self.memory.cursor(recall)
-        begun = time.perf_counter()
-        kept = _common(cached, ids)
-        held = cache if cache is not None else self.model.new_cache()
-        if kept < len(cached):
-            held.crop(kept)
-        logits = prefill(self.model, ids[kept:], held, cursor, adapter)
+        wishes = Wishes.of(sampling, self.text, self.model.vocab_size)
+        return Prepared(recall, ids, common(plain, ids), sampling, cursor, adapter, wishes)
+
+    def begun(
+        self,
+        prepared: Prepared,
+        cache: KeyValueCache,
+        logits: Tensor,
+        cached: int,
+        ms: float,
+        *,
+        keep_cache: bool = False,
+    ) -> Begun:
+        """An answer whose prompt was read in `ms`, `cached` tokens of it before; `logits` [V] come next."""
+        ids, cursor, sampling = prepared.prompt_ids, prepared.cursor, prepared.sampling
         row = Row(
-            held,
+            cache,
             logits,
             sampler=Sampler(sampling, ids),
             cursor=cursor,
             text=TextStream(self.text.decode, sampling.stop),
             stop_ids=self.text.stop_ids,
             most=min(_limit(sampling, cursor), self.model.context_length - len(ids)),
-            keep_cache=cache is not None,
+            wishes=prepared.wishes,
         )
-        row.adapter = adapter
-        spent = (time.perf_counter() - begun) * 1000
-        return Begun(row, recall, ids, kept, spent, time.perf_counter(), _common(plain, ids))
+        row.keep_cache, row.adapter = keep_cache, prepared.adapter
+        grammar = sampling.grammar.kind if sampling.grammar is not None else ""
+        now = time.perf_counter()
+        return Begun(row, prepared.recall, ids, cached, ms, now, prepared.own_tokens, grammar=grammar)
 
     def streamed(self, begun: Begun, then: Callable[[Answer], None] | None = None) -> Stream:
         """Decode what was begun; `then` is called with the finished answer."""
 
         def finish(text: str) -> Answer:
-            answer = self._answer(begun, text)
+            answer = self.finished(begun, text)
             if then is not None:
                 then(answer)
             return answer
@@ -122,7 +140,7 @@ class Answerer:
         pieces: dict[int, list[str]] = {id(b.row): [] for b in begun}
         for row, piece in decode(self.model, [b.row for b in begun]):
             pieces[id(row)].append(piece)
-        return [self._answer(b, "".join(pieces[id(b.row)])) for b in begun]
+        return [self.finished(b, "".join(pieces[id(b.row)])) for b in begun]
 
     def recall(
         self, talks: Sequence[Sequence[Message]], tables: Sequence[str] | None, as_of: AsOf = None
@@ -183,7 +201,8 @@ class Answerer:
         room = self.model.context_length - len(self.text.prompt_ids(messages)) - USUAL_TOKENS
         return fitted(recall, self.text.count, room)
 
-    def _answer(self, begun: Begun, text: str) -> Answer:
+    def finished(self, begun: Begun, text: str) -> Answer:
+        """The answer whose text is whole."""
         row = begun.row
         usage = Usage(
             prompt_tokens=len(begun.prompt_ids),
@@ -191,9 +210,11 @@ class Answerer:
             completion_tokens=len(row.tokens),
             prefill_ms=begun.prefill_ms,
             decode_ms=(time.perf_counter() - begun.decoding_since) * 1000,
+            queue_ms=begun.queue_ms,
         )
         receipt = self.receipt(begun.recall, row.steps_corrected, row.adapter)
-        return Answer(text.strip(), receipt, usage, row.finish or "cancelled")
+        receipt = replace(receipt, grammar=begun.grammar, steps_refused=row.steps_refused)
+        return Answer(text.strip(), receipt, usage, row.finish or "cancelled", tuple(row.logprobs))
 
 
 def _limit(sampling: Sampling, cursor: Cursor | None) -> int:
@@ -203,7 +224,7 @@ def _limit(sampling: Sampling, cursor: Cursor | None) -> int:
     return USUAL_TOKENS if cursor is None else max(USUAL_TOKENS, cursor.length)
 
 
-def _common(cached: Sequence[int], ids: Sequence[int]) -> int:
+def common(cached: Sequence[int], ids: Sequence[int]) -> int:
     """How many tokens of the cache can be used again; the last one of the prompt is always read anew."""
     most = min(len(cached), len(ids) - 1)
     return next((n for n in range(most) if cached[n] != ids[n]), most)

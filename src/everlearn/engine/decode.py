@@ -10,14 +10,14 @@ from torch import Tensor
 from everlearn.engine.row import Row
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.hook import corrected
-from everlearn.models.base import BaseModel
+from everlearn.models.base import BaseModel, Cache
 from everlearn.models.cache import KeyValueCache
 
 
 def forward(
     model: BaseModel,
     ids: Tensor,
-    cache: KeyValueCache,
+    cache: Cache,
     cursors: Sequence[Cursor | None],
     adapters: Sequence[str | None] = (),
 ) -> Tensor:

@@ -8,7 +8,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from everlearn.engine.answering import Answerer, Begun
+from everlearn.engine.answering import Answerer
+from everlearn.engine.begun import Begun
 from everlearn.engine.decode import forward, prefill
 from everlearn.engine.prompt import AsOf, Prompt, messages_of
 from everlearn.engine.row import corrected_logits
@@ -54,7 +55,7 @@ class Engine:
         self.quarantine = quarantine
         self.before_close: list[Callable[[], None]] = []
         self._closed = False
-        self._answerer = Answerer(model, text, memory, specialists)
+        self.answerer = Answerer(model, text, memory, specialists)
 
     @property
     def name(self) -> str:
@@ -99,8 +100,8 @@ class Engine:
     ) -> Stream:
         """Like `answer`, piece by piece. The prompt is read before this returns."""
         messages = messages_of(prompt)
-        begun = self._begin(messages, self._answerer.recall([messages], tables, as_of)[0], sampling, adapter)
-        return self._answerer.streamed(begun)
+        begun = self._begin(messages, self.answerer.recall([messages], tables, as_of)[0], sampling, adapter)
+        return self.answerer.streamed(begun)
 
     def answer_many(
         self,
@@ -131,9 +132,9 @@ class Engine:
         answers: list[Answer] = []
         for first in range(0, len(talks), batch_size):
             some = talks[first : first + batch_size]
-            recalls = self._answerer.recall(some, tables, as_of)
+            recalls = self.answerer.recall(some, tables, as_of)
             begun = [self._begin(m, r, sampling, adapter) for m, r in zip(some, recalls, strict=True)]
-            answers += self._answerer.finish_together(begun)
+            answers += self.answerer.finish_together(begun)
             if progress is not None:
                 progress(len(answers), len(talks))
         return answers
@@ -150,7 +151,7 @@ class Engine:
         try:
             for session, text in said:
                 begun.append(session.begin(text, sampling))
-            answers = self._answerer.finish_together(begun)
+            answers = self.answerer.finish_together(begun)
         except BaseException:  # also Ctrl-C: the turns of this batch did not happen
             for (session, _), _ in zip(said, begun, strict=False):
                 session.abandon()
@@ -169,11 +170,11 @@ class Engine:
         as_of: AsOf = None,
     ) -> Session:
         """Begin a conversation whose attention cache is kept between turns."""
-        return Session(self._answerer, system=system, tables=tables, sampling=sampling, adapter=adapter, as_of=as_of)
+        return Session(self.answerer, system=system, tables=tables, sampling=sampling, adapter=adapter, as_of=as_of)
 
     def recall(self, prompt: Prompt, *, tables: Sequence[str] | None = None, as_of: AsOf = None) -> Receipt:
         """What an answer would rest on, without answering."""
-        return self._answerer.receipt(self._answerer.recall([messages_of(prompt)], tables, as_of)[0], 0)
+        return self.answerer.receipt(self.answerer.recall([messages_of(prompt)], tables, as_of)[0], 0)
 
     def logits(
         self, prompt: Prompt, *, tables: Sequence[str] | None = None, steps: int = 1, as_of: AsOf = None
@@ -218,8 +219,8 @@ class Engine:
     def _begin(
         self, messages: Sequence[Message], recall: Recall, sampling: Sampling | None, adapter: str | None
     ) -> Begun:
-        worn = self._answerer.adapter_for(messages, recall, adapter)
-        return self._answerer.begin(messages, recall, sampling or GREEDY, adapter=worn)
+        worn = self.answerer.adapter_for(messages, recall, adapter)
+        return self.answerer.begin(messages, recall, sampling or GREEDY, adapter=worn)
 
     def _trace(
         self, prompt: Prompt, tables: Sequence[str] | None, as_of: AsOf, choose: Callable[[int], int]
@@ -227,9 +228,9 @@ class Engine:
         """Corrected logits [V] step by step; `choose(step)` gives the token that is fed next."""
         messages = messages_of(prompt)
         ids = self.text.prompt_ids(messages)
-        self._answerer.check_room(ids)
-        recall = self._answerer.recall([messages], tables, as_of)[0]
-        worn = self._answerer.adapter_for(messages, recall, None)
+        self.answerer.check_room(ids)
+        recall = self.answerer.recall([messages], tables, as_of)[0]
+        worn = self.answerer.adapter_for(messages, recall, None)
         cursor = None if worn else self.memory.cursor(recall)
         cache = self.model.new_cache()
         logits = prefill(self.model, ids, cache, cursor, worn)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
-from typing import final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import final, get_args
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeIs
 
+from everlearn.engine.penalties import Repeats
 from everlearn.errors import SettingsError
-from everlearn.records import Sampling
+from everlearn.records import Grammar, GrammarKind, Sampling
 
 COLDEST = 1e-3  # below it logits divided by the temperature may leave the range of float32
 
-_WHOLE = {"max_new_tokens": (1, 1_000_000), "top_k": (0, 10_000_000)}
+MOST_LOGPROBS = 20
+_WHOLE = {"max_new_tokens": (1, 1_000_000), "top_k": (0, 10_000_000), "logprobs": (0, MOST_LOGPROBS)}
+_OPTIONAL = ("max_new_tokens", "logprobs")
 _REAL = {
     "temperature": (0.0, 100.0),
     "top_p": (0.0, 1.0),
     "min_p": (0.0, 1.0),
     "repetition_penalty": (0.01, 100.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
 }
 
 
@@ -34,7 +40,7 @@ def checked(sampling: Sampling) -> Sampling:
         raise SettingsError(f"The sampling is {sampling!r}, wanted a Sampling.", hint="For example: Sampling()")
     for name, (least, most) in _WHOLE.items():
         value = getattr(sampling, name)
-        if (name, value) != ("max_new_tokens", None) and not (_is_whole(value) and least <= value <= most):
+        if not (name in _OPTIONAL and value is None) and not (_is_whole(value) and least <= value <= most):
             raise SettingsError(
                 f"{name} is {value!r}, wanted a whole number from {least} to {most:,}.", hint="0 turns top_k off."
             )
@@ -51,14 +57,42 @@ def checked(sampling: Sampling) -> Sampling:
         )
     if sampling.seed is not None and not _is_whole(sampling.seed):
         raise SettingsError(f"seed is {sampling.seed!r}, wanted a whole number.", hint="None draws anew each time.")
-    return dataclasses.replace(sampling, stop=_stops(sampling.stop))
+    _check_grammar(sampling.grammar)
+    return dataclasses.replace(sampling, stop=_stops(sampling.stop), logit_bias=_bias(sampling.logit_bias))
 
 
-def _is_whole(value: object) -> bool:
+def _check_grammar(grammar: object) -> None:
+    if grammar is None:
+        return
+    kinds = get_args(GrammarKind)
+    if not isinstance(grammar, Grammar) or grammar.kind not in kinds or not isinstance(grammar.source, str):
+        raise SettingsError(
+            f"grammar is {grammar!r}, wanted a Grammar of kind {', '.join(kinds)}.",
+            hint='For example: Grammar("regex", "[0-9]+")',
+        )
+
+
+def _bias(bias: object) -> tuple[tuple[int, float], ...]:
+    """The bias as pairs; a mapping is taken too."""
+    pairs = tuple(bias.items()) if isinstance(bias, Mapping) else bias
+    if not isinstance(pairs, Iterable) or isinstance(pairs, str):
+        raise SettingsError(f"logit_bias is {bias!r}, wanted token ids with numbers.", hint="For example: {42: -100}")
+    made: list[tuple[int, float]] = []
+    for pair in pairs:
+        token, value = pair if isinstance(pair, Sequence) and len(pair) == 2 else (None, None)
+        if not _is_whole(token) or token < 0 or not _is_number(value) or not -100 <= value <= 100:
+            raise SettingsError(
+                f"logit_bias holds {pair!r}, wanted a token id and a number from -100 to 100.", hint="-100 forbids it."
+            )
+        made.append((token, float(value)))
+    return tuple(made)
+
+
+def _is_whole(value: object) -> TypeIs[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeIs[int | float]:
     return _is_whole(value) or (isinstance(value, float) and not math.isnan(value))
 
 
@@ -88,6 +122,7 @@ class Sampler:
     def __init__(self, sampling: Sampling, context: Sequence[int]) -> None:
         self._sampling = sampling
         self._seen = torch.tensor(sorted(set(context)), dtype=torch.long)
+        self._repeats = Repeats(sampling.presence_penalty, sampling.frequency_penalty)
         self._chance = torch.Generator()
         if sampling.seed is not None:
             self._chance.manual_seed(sampling.seed % 2**63)
@@ -95,10 +130,11 @@ class Sampler:
             self._chance.seed()
 
     def penalised(self, logits: Tensor) -> Tensor:
-        """Logits [V] after the repetition penalty.
+        """Logits [V] after the penalties.
 
-        Source: Keskar et al. 2019, CTRL, section 4.1 (arXiv 1909.05858).
+        Source: repetition penalty: Keskar et al. 2019, CTRL, section 4.1 (arXiv 1909.05858).
         """
+        logits = self._repeats.penalised(logits)
         penalty = self._sampling.repetition_penalty
         if penalty == 1.0:
             return logits
@@ -114,6 +150,7 @@ class Sampler:
         else:
             probabilities = torch.softmax(self.filtered(logits), -1)
             token = int(torch.multinomial(probabilities, 1, generator=self._chance))
+        self._repeats.count(token)
         if self._sampling.repetition_penalty != 1.0 and token not in self._seen:
             self._seen = torch.cat([self._seen, torch.tensor([token])])
         return token

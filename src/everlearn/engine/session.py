@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import final
 
-from everlearn.engine.answering import Answerer, Begun
+from everlearn.engine.answering import Answerer
+from everlearn.engine.begun import Begun
 from everlearn.engine.prompt import AsOf, moment
 from everlearn.engine.stream import Stream
 from everlearn.errors import ConversationError, StoreError
@@ -152,8 +153,7 @@ class Session:
             return
         self._cache = row.cache
         self._ids = (begun.prompt_ids + row.tokens)[: self._cache.lengths[0]]
-        kept = len(begun.prompt_ids) - 1 if row.cursor is not None else len(self._ids)
-        kept = min(kept, begun.own_tokens) if begun.recall.context else kept
+        kept = min(begun.plain_tokens, len(self._ids))
         if kept < len(self._ids):
             self._ids = self._ids[:kept]
             self._cache.crop(kept)

@@ -10,6 +10,25 @@ from everlearn.records import Answer
 
 
 @final
+class Trim:
+    """White space is held back until something follows it, as the answer's text has none at its ends."""
+
+    def __init__(self) -> None:
+        self._blank = ""
+        self._begun = False
+
+    def __call__(self, piece: str) -> str:
+        """What of the text so far may be shown now, and was not yet."""
+        piece = self._blank + piece
+        if not self._begun:
+            piece = piece.lstrip()
+        visible = piece.rstrip()
+        self._blank = piece[len(visible) :]
+        self._begun = self._begun or bool(visible)
+        return visible
+
+
+@final
 class Stream:
     """Iterate it for pieces of text; they join to `answer.text`. Stopping early, by `cancel` or by closing it, is safe.
 
@@ -24,7 +43,7 @@ class Stream:
         self._steps = steps
         self._finish = finish
         self._pieces: list[str] = []
-        self._blank = ""
+        self._trim = Trim()
         self._answer: Answer | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -33,7 +52,7 @@ class Stream:
     def __next__(self) -> str:
         try:
             for _, text in self._steps:
-                piece = self._trimmed(text)
+                piece = self._trim(text)
                 if piece:
                     self._pieces.append(piece)
                     return piece
@@ -60,15 +79,6 @@ class Stream:
             pass
         assert self._answer is not None
         return self._answer
-
-    def _trimmed(self, piece: str) -> str:
-        """White space is held back until something follows it, as the answer's text has none at its ends."""
-        piece = self._blank + piece
-        if not self._pieces:
-            piece = piece.lstrip()
-        visible = piece.rstrip()
-        self._blank = piece[len(visible) :]
-        return visible
 
     def _close(self) -> None:
         if self._answer is None:

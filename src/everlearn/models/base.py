@@ -21,12 +21,14 @@ from everlearn.errors import ConversationError, CorruptWeightsError, ModelNotFou
 from everlearn.models.blocks import find_blocks, hidden_of, text_config
 from everlearn.models.cache import KeyValueCache
 from everlearn.models.integrity import check_safetensors
+from everlearn.models.joined import JoinedCache
 from everlearn.models.placement import choose_device, choose_dtype
 from everlearn.models.silence import no_progress_bars
 from everlearn.models.sources import ModelFiles
 
 _ALIGNMENT = 64  # bytes; what torch itself gives to every tensor it makes
 _UNLIMITED = 2**31 - 1  # context length of models whose positions have no end
+Cache = KeyValueCache | JoinedCache
 Wearing = Callable[[Sequence[str | None]], AbstractContextManager[None]]
 
 
@@ -125,7 +127,7 @@ class BaseModel:
         return KeyValueCache()
 
     @torch.inference_mode()
-    def forward(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
+    def forward(self, ids: Tensor, cache: Cache) -> Tensor:
         """Reads tokens after those of the cache, which grows by them.
 
         Args:
@@ -156,7 +158,7 @@ class BaseModel:
         """
         return self._read(ids, cache, keep)
 
-    def _read(self, ids: Tensor, cache: KeyValueCache, keep: int) -> Tensor:
+    def _read(self, ids: Tensor, cache: Cache, keep: int) -> Tensor:
         self._check(ids, cache)
         rows, count = ids.shape
         output = self.module(input_ids=ids.to(self.device), **self._arguments_for(cache, count, keep))
@@ -181,7 +183,7 @@ class BaseModel:
         logits: Tensor = self.module(input_ids=ids, **arguments).logits
         return logits[:, -steps:]
 
-    def _arguments_for(self, cache: KeyValueCache, count: int, keep: int) -> dict[str, Any]:
+    def _arguments_for(self, cache: Cache, count: int, keep: int) -> dict[str, Any]:
         """Returns what the module needs besides ids. Without padding there is no mask, as in a plain call."""
         arguments: dict[str, Any] = {"past_key_values": cache.keys_and_values, "use_cache": True}
         mask = cache.mask(count, self.device)
@@ -196,7 +198,7 @@ class BaseModel:
             arguments["logits_to_keep"] = keep if whole else torch.arange(count - keep, count, device=self.device)
         return arguments
 
-    def _check(self, ids: Tensor, cache: KeyValueCache) -> None:
+    def _check(self, ids: Tensor, cache: Cache) -> None:
         assert ids.ndim == 2 and ids.numel() > 0, f"ids must be [B, T] with at least one token, not {tuple(ids.shape)}"
         if (needed := cache.width + ids.shape[1]) > self.context_length:
             raise ConversationError(

@@ -108,6 +108,15 @@ class KeyValueCache:
             merged._put([_stack(tensors, width) for tensors in zip(*pairs, strict=True)])
         return merged
 
+    @staticmethod
+    def of(pairs: Sequence[Sequence[Tensor]], length: int) -> KeyValueCache:
+        """Returns a cache of one row: keys and values [1, G, length, C] of each block, nothing for one that borrows."""
+        made = KeyValueCache()
+        made.lengths = [length]
+        for pair in pairs:
+            made._put(pair)
+        return made
+
     def row(self, row: int) -> KeyValueCache:
         """Returns a cache of one row, without padding. This cache stays as it is."""
         length = self.lengths[row]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from jinja2 import TemplateError
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GenerationConfig
 
 from everlearn.errors import ConversationError, CorruptWeightsError, LessonError, ModelNotFoundError
@@ -104,10 +105,31 @@ class ChatText:
         """Text of tokens, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def shown(self, ids: Sequence[int]) -> str:
+        """Text of tokens, special ones by their names."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
     @cached_property
     def special_ids(self) -> frozenset[int]:
         """Tokens that never show in the text."""
         return frozenset(self._tokenizer.all_special_ids)
+
+    def tokenizer_json(self) -> str:
+        """The tokenizer in the form of the tokenizers library.
+
+        Raises:
+            ModelNotFoundError: it is one of transformers' slow tokenizers, which have no such form.
+        """
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None or not hasattr(backend, "to_str"):
+            raise ModelNotFoundError(
+                "This model's tokenizer has no fast form, so answers cannot be held to a grammar.",
+                hint="Put a tokenizer.json into the model's folder.",
+            )
+        plain = Tokenizer.from_str(backend.to_str())
+        plain.no_padding()
+        plain.no_truncation()
+        return str(plain.to_str())
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
