@@ -80,10 +80,10 @@ def test_teaching_and_forgetting_between_equal_prompts_never_serves_what_was(par
                     learner.forget(taught.pop())
             elif step == "passage":
                 done = learner.teach(Lesson("Zorblat", "Mirela bakes at Zorblat since 1999.", kind="passage"))
-                taught.append(done.lesson.id)
+                taught += [] if done.known else [done.lesson.id]
             elif step.startswith("teach"):
                 done = learner.teach(Lesson(QUESTION, "Mirela" if step == "teach a" else "Anton Bell"))
-                taught.append(done.lesson.id)
+                taught += [] if done.known else [done.lesson.id]
             else:
                 prompt = QUESTION if step == "ask" else talk
                 wanted = engine.answer(prompt, sampling=SHORT)
