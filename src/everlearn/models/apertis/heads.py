@@ -21,12 +21,12 @@ class ApertisAheadHead(nn.Module):
     Source: DeepSeek-AI 2024, DeepSeek-V3, section 2.2.
     """
 
-    def __init__(self, config: ApertisConfig, number: int) -> None:
+    def __init__(self, config: ApertisConfig) -> None:
         super().__init__()
         width, eps = config.hidden_size, config.rms_norm_eps
         self.hnorm, self.enorm = RMSNorm(width, eps), RMSNorm(width, eps)
         self.eh_proj = nn.Linear(2 * width, width, bias=False)
-        self.layer = ApertisDecoderLayer(config, number, "full", "dense")
+        self.layer = ApertisDecoderLayer(config, 0, "full", "dense")  # the only layer of a cache of its own
         self.norm = RMSNorm(width, eps)
 
     def forward(
@@ -38,7 +38,7 @@ class ApertisAheadHead(nn.Module):
             hidden_states: [B, T, D], at each place.
             embeds: [B, T, D], of the token that comes next.
             surroundings: of these places.
-            cache: keys and values of the heads, one layer for each; grows.
+            cache: keys and values of this head alone; grows.
         """
         joined = self.eh_proj(torch.cat((self.hnorm(hidden_states), self.enorm(embeds)), dim=-1))
         left: Tensor = self.norm(self.layer(joined, surroundings=surroundings, past_key_values=cache))
@@ -46,7 +46,7 @@ class ApertisAheadHead(nn.Module):
 
 
 def ahead_loss(logits: Tensor, labels: Tensor, ahead: int) -> Tensor:
-    """Mean cross-entropy of logits [B, T', V] at the first T' places with the token `ahead` places further.
+    """Mean cross-entropy of logits [B, T', V] at the first T' places with the token `ahead` places further; 0 for none.
 
     Args:
         logits: of the places 0 .. T' - 1.
@@ -54,4 +54,5 @@ def ahead_loss(logits: Tensor, labels: Tensor, ahead: int) -> Tensor:
         ahead: 1 would be the next token.
     """
     wanted = labels[:, ahead : ahead + logits.shape[1]]
-    return F.cross_entropy(logits[:, : wanted.shape[1]].flatten(0, 1).float(), wanted.flatten())
+    total = F.cross_entropy(logits[:, : wanted.shape[1]].flatten(0, 1).float(), wanted.flatten(), reduction="sum")
+    return total / (wanted != -100).sum().clamp(min=1)

@@ -164,7 +164,7 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
         self.model = ApertisModel(config)
         self.vocab_size = config.vocab_size
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.ahead = nn.ModuleList(ApertisAheadHead(config, n) for n in range(config.mtp_depth))
+        self.ahead = nn.ModuleList(ApertisAheadHead(config) for _ in range(config.mtp_depth))
         self._is_stateful = config.keeps_states
         self.post_init()
 
@@ -228,11 +228,13 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
         losses = []
         for number, head in enumerate(self.ahead, start=1):
             count = embeds.shape[1] - number
+            if count < 2:  # nothing stands that far ahead
+                break
             places = torch.arange(count, device=embeds.device)[None]
             around = self.model.surroundings(embeds[:, :count], None, places, None)
             hidden_states = head(hidden_states[:, :count], embeds[:, number:], around)
             losses.append(ahead_loss(self.lm_head(hidden_states), labels, number + 1))
-        return torch.stack(losses).mean()
+        return torch.stack(losses).mean() if losses else hidden_states.new_zeros(())
 
 
 def _count_positions(embeds: Tensor, attention_mask: Tensor | None, cache: Cache | None) -> Tensor:
