@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from everlearn.errors import ConversationError, SettingsError
 from everlearn.models.apertis.heads import ahead_loss
@@ -96,7 +96,7 @@ def test_it_ends_at_a_stop_token_and_at_the_limit():
 
 @torch.no_grad()
 def test_the_proposals_are_those_of_the_heads_without_a_cache(monkeypatch):
-    """The heads' caches hold nothing of proposals that were wrong: each draft equals one computed from the beginning."""
+    """The heads' caches hold nothing of proposals that were wrong: each draft is one computed anew."""
     from everlearn.models.apertis import speculative
 
     module = module_of("full", mtp_depth=3)

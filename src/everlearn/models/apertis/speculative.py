@@ -44,9 +44,7 @@ class Speculated:
 
 
 @torch.inference_mode()
-def generate_ahead(
-    model: ApertisForCausalLM, ids: Tensor, max_new_tokens: int, stop: Sequence[int] = ()
-) -> Speculated:
+def generate_ahead(model: ApertisForCausalLM, ids: Tensor, max_new_tokens: int, stop: Sequence[int] = ()) -> Speculated:
     """Continues a text greedily, with proposals of the model's own heads.
 
     Args:
