@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from everlearn.models.base import BaseModel
     from everlearn.server.room import Room, ServerSettings
     from everlearn.specialists.specialists import Specialists
+    from everlearn.store.audit_log import AuditLog
+    from everlearn.store.objects import ObjectStore
     from everlearn.text.chat import ChatText
 
 Progress = Callable[[str, int, int], None]
@@ -115,7 +117,7 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401
     return settings.model_copy(update={"home": home, "state": state})
 
 
-def open_store(settings: Settings) -> LessonStore:
+def open_store(settings: Settings) -> SqliteLessonStore:
     """The durable store of the state folder."""
     return SqliteLessonStore(settings.state_folder / "lessons.db")
 
@@ -214,15 +216,17 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
     from everlearn.server.metrics import Metrics
     from everlearn.server.room import Room
     from everlearn.server.tenants import Tenants
+    from everlearn.store.audit_log import AuditLog
+    from everlearn.store.objects import ObjectStore
 
-    def open_(folder: Path) -> tuple[Engine, Learner]:
+    def open_(folder: Path) -> tuple[Engine, Learner, ObjectStore, AuditLog]:
         own = settings.model_copy(update={"state": folder})
         # Adapters wrap the modules of a model, so each tenant has modules of its own over the same weights.
         mine = parts if folder == settings.state_folder else replace(parts, model=parts.model.twin())
-        engine = engine_over(
-            mine, open_store(own), open_derived(own), own.adapters_folder, quarantine=settings.quarantine
-        )
-        return engine, Learner(engine, backup_policy=settings.backups, consolidate_every=settings.consolidate_every)
+        store = open_store(own)
+        engine = engine_over(mine, store, open_derived(own), own.adapters_folder, quarantine=settings.quarantine)
+        learner = Learner(engine, backup_policy=settings.backups, consolidate_every=settings.consolidate_every)
+        return engine, learner, ObjectStore(store.database), AuditLog(store.database)
 
     return Room(
         settings=how,

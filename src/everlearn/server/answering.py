@@ -31,6 +31,7 @@ class Ask:
         adapter: as for `Engine.answer`.
         sampling: how.
         as_of: the moment asked about.
+        session: conversation that the turn is kept in; empty = one of its own.
     """
 
     messages: Sequence[Message]
@@ -38,6 +39,7 @@ class Ask:
     adapter: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     as_of: AsOf = None
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)

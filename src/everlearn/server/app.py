@@ -10,7 +10,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
 from everlearn.records import DEFAULT_TENANT
-from everlearn.server import chat, health, job_routes, lessons, openai_rest, tables, teaching
+from everlearn.server import (
+    audit_routes,
+    chat,
+    files,
+    health,
+    job_routes,
+    lessons,
+    moderations,
+    openai_rest,
+    response_socket,
+    responses,
+    tables,
+    teaching,
+    vllm_routes,
+)
 from everlearn.server.faults import add_handlers
 from everlearn.server.gatekeeper import Gatekeeper
 from everlearn.server.idempotency import Replies
@@ -18,6 +32,10 @@ from everlearn.server.room import VERSION, Room
 
 _SUMMARY = (
     "A language model that keeps learning after it is deployed: OpenAI-compatible, and teachable while it answers."
+)
+_PARTS = (
+    *(health, openai_rest, chat, responses, response_socket, files, moderations),
+    *(lessons, tables, teaching, job_routes, vllm_routes, audit_routes),
 )
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -36,7 +54,7 @@ def create_app(room: Room) -> FastAPI:
 
     app = FastAPI(title="everlearn", version=VERSION, summary=_SUMMARY, lifespan=life, docs_url=None, redoc_url=None)
     app.state.room, app.state.replies = room, Replies()
-    for part in (health, openai_rest, chat, lessons, tables, teaching, job_routes):
+    for part in _PARTS:
         app.include_router(part.router)
     add_handlers(app)
     app.add_middleware(
@@ -46,6 +64,7 @@ def create_app(room: Room) -> FastAPI:
         limits=room.limits,
         metrics=room.metrics,
         most_bytes=room.settings.most_bytes,
+        audit=room.audited,
     )
     if room.settings.cors:
         app.add_middleware(

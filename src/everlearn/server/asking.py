@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from everlearn.engine.prompt import messages_of
-from everlearn.errors import AccessError, NotFoundError, StoreError
-from everlearn.records import Answer, Message, Receipt, Turn, Usage
+from everlearn.errors import NotFoundError, StoreError
+from everlearn.records import Answer, Lesson, Message, Recalled, Receipt, Turn, Usage
 from everlearn.server.answering import Ask, heard
 from everlearn.server.caller import Caller
 from everlearn.server.chat_shapes import Learning, Sampled
@@ -23,6 +23,7 @@ from everlearn.server.room import Room
 from everlearn.server.tenants import Tenant
 from everlearn.store.ids import new_id
 
+T = TypeVar("T")
 _NOTHING = Usage()
 FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
 
@@ -69,7 +70,7 @@ async def pieces(asker: Asker, ask: Ask) -> AsyncIterator[str | Answer]:
     begun, first = time.perf_counter(), None
     async for event in heard(asker.room.answering, asker.tenant, ask, asker.room.settings.deadline):
         if isinstance(event, Answer):
-            await run_in_threadpool(_keep, asker, ask, event)
+            await run_in_threadpool(keep_turn, asker, ask.messages[-1].content, event, ask.session)
             asker.room.metrics.answered(event, first)
             asker.room.limits.take_tokens(asker.caller, event.usage.prompt_tokens + event.usage.completion_tokens)
         elif first is None:
@@ -77,8 +78,8 @@ async def pieces(asker: Asker, ask: Ask) -> AsyncIterator[str | Answer]:
         yield event
 
 
-async def whole(asker: Asker, ask: Ask, request: Request) -> Answer:
-    """The whole answer; it is ended where the client goes away.
+async def whole(asker: Asker, ask: Ask, request: Request | None = None) -> Answer:
+    """The whole answer; it is ended where the client that sent the request goes away.
 
     Raises:
         asyncio.CancelledError: the client is gone.
@@ -90,8 +91,18 @@ async def whole(asker: Asker, ask: Ask, request: Request) -> Answer:
                 return event
         raise AssertionError("an answer has an end")
 
-    work = asyncio.ensure_future(drained())
-    gone = asyncio.ensure_future(_gone(request))
+    return await unless_gone(drained(), request)
+
+
+async def unless_gone(wanted: Coroutine[Any, Any, T], request: Request | None) -> T:
+    """What a coroutine gives; it is ended where the client that sent the request goes away.
+
+    Raises:
+        asyncio.CancelledError: the client is gone.
+    """
+    if request is None:
+        return await wanted
+    work, gone = asyncio.ensure_future(wanted), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -107,13 +118,11 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _keep(asker: Asker, ask: Ask, answer: Answer) -> None:
+def keep_turn(asker: Asker, question: str, answer: Answer, session: str = "") -> None:
     """Keep a turn, so that its receipt can be asked for; what was forgotten meanwhile keeps it from being kept."""
-    kept = asker.room.settings.keep_turns
-    question = ask.messages[-1].content if kept else ""
-    receipt = answer.receipt
-    text = answer.text if kept else ""
-    turn = Turn(receipt.id, f"api-{receipt.id}", question, text, receipt, datetime.now(UTC))
+    kept, receipt = asker.room.settings.keep_turns, answer.receipt
+    texts = (question, answer.text) if kept else ("", "")
+    turn = Turn(receipt.id, session or f"api-{receipt.id}", *texts, receipt, datetime.now(UTC))
     try:
         asker.tenant.engine.memory.store.add_turn(turn)
     except (StoreError, NotFoundError):
@@ -154,14 +163,12 @@ def usage_of(answers: list[Answer]) -> dict[str, Any]:
     }
 
 
-def said_without_asking(asker: Asker, text: str) -> Answer:
-    """An answer that the server gives itself, such as the confirmation that something was learned."""
-    receipt = Receipt(new_id(), asker.tenant.engine.name, ())
+def said_without_asking(asker: Asker, text: str, lessons: Sequence[Lesson] = ()) -> Answer:
+    """An answer that the server gives itself, such as the confirmation that these lessons were learned.
+
+    It quotes them, so it rests on them: when they are forgotten it goes, too.
+    """
+    rests_on = tuple(Recalled(lesson.id, lesson.table, 1.0, 1.0, "spoke") for lesson in lessons)
+    receipt = Receipt(new_id(), asker.tenant.engine.name, (), rests_on)
     usage = replace(_NOTHING, completion_tokens=asker.tenant.engine.text.count(text))
     return Answer(text, receipt, usage, "stop")
-
-
-def need_admin_for(caller: Caller, what: str) -> None:
-    """Raise AccessError where the caller is no admin."""
-    if "admin" not in caller.scopes:
-        raise AccessError(f"Only an admin's key may {what}.", hint="Use a key with the scope 'admin'.")

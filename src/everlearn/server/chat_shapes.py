@@ -7,7 +7,8 @@ from typing import Any, Literal, final
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from everlearn.errors import SettingsError
-from everlearn.records import Message, Sampling
+from everlearn.records import Message, Role, Sampling
+from everlearn.server.tools import tool_said, written
 
 _KIND = ConfigDict(extra="ignore", protected_namespaces=())
 _MOST_ANSWERS = 16
@@ -24,12 +25,30 @@ class Part(BaseModel):
 
 
 @final
+class CalledFunction(BaseModel):
+    """Name and arguments of a call."""
+
+    model_config = _KIND
+    name: str
+    arguments: str = "{}"
+
+
+@final
+class CalledTool(BaseModel):
+    """A call in an earlier message of the assistant."""
+
+    model_config = _KIND
+    function: CalledFunction
+
+
+@final
 class ChatMessage(BaseModel):
     """A message of a conversation."""
 
     model_config = _KIND
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Part] | None = None
+    tool_calls: list[CalledTool] | None = None
 
     @property
     def text(self) -> str:
@@ -44,6 +63,15 @@ class ChatMessage(BaseModel):
             if part.type not in ("text", "input_text", "output_text"):
                 raise SettingsError(f"A message holds {part.type!r}; this model reads text.", hint="Send text parts.")
         return "".join(part.text for part in self.content)
+
+    def spoken(self) -> Message | None:
+        """As the engine takes it: a developer is the system, what a tool gave is told by the user; None where empty."""
+        if self.role in ("tool", "function"):
+            return Message("user", tool_said(self.text))
+        calls = [call.function.model_dump() for call in self.tool_calls or ()]
+        text = self.text + (written(calls) if calls and self.role == "assistant" else "")
+        role: Role = "system" if self.role == "developer" else self.role  # type: ignore[assignment]
+        return Message(role, text) if text else None
 
 
 @final
@@ -60,6 +88,7 @@ class Learning(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     mode: Literal["off", "read", "write"] = "write"
+    tools: bool = False
     tables: list[str] | None = None
     adapter: str | None = None
     as_of: str | None = None
@@ -127,9 +156,8 @@ class ChatRequest(Sampled):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
 
     def spoken(self) -> list[Message]:
-        """The conversation as the engine takes it; developer messages are the system's, tool messages the user's."""
-        roles = {"developer": "system", "tool": "user", "function": "user"}
-        return [Message(roles.get(m.role, m.role), m.text) for m in self.messages if m.text]  # type: ignore[arg-type]
+        """The conversation as the engine takes it."""
+        return [said for m in self.messages if (said := m.spoken()) is not None]
 
 
 @final

@@ -13,11 +13,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, final
 from uuid import uuid4
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from everlearn.errors import EverlearnError, OverloadedError, UnknownKeyError
 from everlearn.records import DEFAULT_TENANT
 from everlearn.server.caller import CALLER, SCOPES, Caller
+from everlearn.server.deed import Deed, is_deed, target_of
 from everlearn.server.faults import body_of, reply_to
 from everlearn.server.keys import KeyRing
 from everlearn.server.limits import RateLimits
@@ -53,12 +55,21 @@ class Gatekeeper:
         limits: how often.
         metrics: counts.
         most_bytes: of a request's body.
+        audit: notes what was done.
     """
 
     def __init__(
-        self, app: AsgiApp, *, keys: KeyRing, open_to_all: bool, limits: RateLimits, metrics: Metrics, most_bytes: int
+        self,
+        app: AsgiApp,
+        *,
+        keys: KeyRing,
+        open_to_all: bool,
+        limits: RateLimits,
+        metrics: Metrics,
+        most_bytes: int,
+        audit: Callable[[Deed], None],
     ) -> None:
-        self._app, self._keys, self._open = app, keys, open_to_all
+        self._app, self._keys, self._open, self._audit = app, keys, open_to_all, audit
         self._limits, self._metrics, self._most = limits, metrics, most_bytes
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -100,7 +111,19 @@ class Gatekeeper:
                 route = getattr(scope.get("route"), "path", "unknown")
                 seconds = time.perf_counter() - begun
                 self._metrics.request(scope["method"], route, status, seconds)
+                await self._noted(scope, route, status)
                 _log.info("%s %s %s %d %.1f ms", request_id, scope["method"], route, status, seconds * 1000)
+
+    async def _noted(self, scope: MutableMapping[str, Any], route: str, status: int) -> None:
+        """Note what was done; the answer to it is on its way already."""
+        caller, request_id = scope.get(CALLER), scope["everlearn.request_id"]
+        if caller is None or not is_deed(scope["method"], route):
+            return
+        deed = Deed(caller, f"{scope['method']} {route}", target_of(scope), status, request_id)
+        try:
+            await run_in_threadpool(self._audit, deed)
+        except EverlearnError:
+            _log.exception("request %s is not in the audit log", request_id)
 
     def _admitted(self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes], extra: dict[str, str]) -> Caller:
         """The caller, if the key is known, the rate is kept and the body is not too large."""

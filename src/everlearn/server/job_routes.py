@@ -18,7 +18,7 @@ from everlearn.errors import AdapterNotFoundError
 from everlearn.learning.sleep_records import VERDICTS
 from everlearn.learning.sleep_settings import SleepSettings
 from everlearn.server.caller import Caller, may
-from everlearn.server.chat import STREAM_HEADERS
+from everlearn.server.events import HEADERS
 from everlearn.server.jobs import ENDED, Job, Progress
 from everlearn.server.room import Room, room_of, tenant_of
 from everlearn.server.tenants import Tenant
@@ -147,7 +147,7 @@ def cancel(
 async def watch(job_id: str, room: InRoom, tenant: OfTenant, _caller: Asks) -> StreamingResponse:
     """Server-sent events: the job whenever it changes, until it has ended."""
     found = room.jobs.find(tenant.name, job_id)
-    return StreamingResponse(_changes(found), media_type="text/event-stream", headers=STREAM_HEADERS)
+    return StreamingResponse(_changes(found), media_type="text/event-stream", headers=HEADERS)
 
 
 async def _changes(found: Job) -> AsyncIterator[str]:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 from fastapi import APIRouter, Depends
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -22,8 +22,8 @@ from everlearn.server import asking
 from everlearn.server.answering import Ask
 from everlearn.server.asking import FINISH, Asker
 from everlearn.server.caller import Caller, may
-from everlearn.server.chat import STREAM_HEADERS, events_of
 from everlearn.server.chat_shapes import CompletionRequest
+from everlearn.server.events import streamed
 from everlearn.server.model_names import chosen, models
 from everlearn.server.room import Room, room_of, tenant_of
 from everlearn.server.tenants import Tenant
@@ -72,9 +72,7 @@ async def complete(body: CompletionRequest, request: Request, room: InRoom, tena
     if body.stream:
         chunks = _chunks(asker, body, head, asks)
         first = await anext(chunks)
-        return StreamingResponse(
-            events_of(_with(first, chunks)), media_type="text/event-stream", headers=STREAM_HEADERS
-        )
+        return streamed(_with(first, chunks))
     answers = [await asking.whole(asker, ask, request) for ask in asks]
     choices = [
         _choice(n, (text if body.echo else "") + a.text, FINISH[a.finish_reason])

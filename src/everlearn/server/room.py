@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from everlearn.server.answering import Answering
 from everlearn.server.caller import Caller, caller_of
+from everlearn.server.deed import Deed
 from everlearn.server.jobs import Jobs
 from everlearn.server.keys import KeyRing
 from everlearn.server.limits import RateLimits, Rates
@@ -63,6 +64,11 @@ class Room:
     def tenant(self, caller: Caller) -> Tenant:
         """The state of the caller's tenant."""
         return self.tenants.get(caller.tenant)
+
+    def audited(self, deed: Deed) -> None:
+        """Note in a tenant's log what was done in it."""
+        audit = self.tenants.get(deed.caller.tenant).audit
+        audit.add(deed.caller.key_id, deed.action, deed.target, deed.status, deed.request_id)
 
 
 def room_of(connection: HTTPConnection) -> Room:

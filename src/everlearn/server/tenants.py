@@ -17,6 +17,8 @@ from everlearn.engine.engine import Engine
 from everlearn.learning.learner import Learner
 from everlearn.records import DEFAULT_TENANT
 from everlearn.server.keys import checked_tenant
+from everlearn.store.audit_log import AuditLog
+from everlearn.store.objects import ObjectStore
 
 FOLDER = "tenants"
 _log = logging.getLogger(__name__)
@@ -32,15 +34,19 @@ class Tenant:
         folder: of its state.
         engine: answers from its lessons.
         learner: changes them.
+        objects: what is kept for clients: responses, files, batches, jobs.
+        audit: who did what.
     """
 
     name: str
     folder: Path
     engine: Engine
     learner: Learner
+    objects: ObjectStore
+    audit: AuditLog
 
 
-Open = Callable[[Path], tuple[Engine, Learner]]
+Open = Callable[[Path], tuple[Engine, Learner, ObjectStore, AuditLog]]
 
 
 @final
@@ -49,7 +55,7 @@ class Tenants:
 
     Args:
         root: state folder; that of the tenant "local" itself, the others lie in folders below it.
-        open_: opens engine and learner over a state folder.
+        open_: opens engine, learner and what else lies in a state folder.
     """
 
     def __init__(self, root: Path, open_: Open) -> None:
@@ -57,6 +63,7 @@ class Tenants:
         self._open = open_
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
+        self.when_opened: list[Callable[[Tenant], None]] = []
 
     def __iter__(self) -> Iterator[Tenant]:
         return iter(list(self._tenants.values()))
@@ -73,6 +80,8 @@ class Tenants:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._tenants[name] = Tenant(name, folder, *self._open(folder))
                 _log.info("tenant %s is open", name)
+                for callback in self.when_opened:
+                    callback(self._tenants[name])
             return self._tenants[name]
 
     def folder(self, name: str) -> Path:

@@ -128,3 +128,34 @@ proposals = Table(
     sqlite_autoincrement=True,
 )
 Index("proposals_lesson", proposals.c.lesson_id)
+
+# What the server keeps for its clients: responses, files, batches, jobs. A row with a turn goes when that turn goes, so
+# forgetting a lesson also removes what was answered from it.
+objects = Table(
+    "objects",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("parent", Text, nullable=False, server_default=""),
+    Column("turn_id", Text, ForeignKey("turns.id", ondelete="CASCADE")),
+    Column("created_at", Integer, nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,
+)
+Index("objects_kind_parent", objects.c.kind, objects.c.parent)
+Index("objects_turn", objects.c.turn_id)
+
+# Who did what over the network: append-only, chained by hashes (audit_log.py). It holds no text of anybody.
+audit = Table(
+    "audit",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("at", Integer, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)

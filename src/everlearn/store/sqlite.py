@@ -61,6 +61,11 @@ class SqliteLessonStore:
             raise
 
     @property
+    def database(self) -> Database:
+        """Its file, which other tables of the same tenant share."""
+        return self._database
+
+    @property
     def folder(self) -> Path | None:
         """Where its files lie."""
         return self._database.path.parent
