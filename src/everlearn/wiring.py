@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from everlearn.errors import SettingsError
-from everlearn.records import BackupPolicy, Quarantine
+from everlearn.records import BackupPolicy, Context, Quarantine
 from everlearn.store.derived import SqliteDerivedStore
 from everlearn.store.port import DerivedStore, LessonStore
 from everlearn.store.sqlite import SqliteLessonStore
@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     """New lessons after which a long-running program (chat, server) sleeps in the background; 0 = when it is asked."""
     hops: int = Field(default=4, ge=0, le=8)
     """How many facts one answer may be put together from; 0 or 1 = a question is answered by one lesson or by none."""
+    context: Context = "full"
+    """Of conversations: full = until the model's context ends, unlimited = without an end; the newest tokens are held."""
+    window: int = Field(default=0, ge=0)
+    """Tokens that an unlimited conversation holds; 0 = what the model reads, at most 4,096."""
 
     @property
     def state_folder(self) -> Path:
@@ -273,7 +277,9 @@ def load(
     settings = load_settings(model=name, home=home, state=state, device=device, dtype=dtype)
     parts = load_parts(settings, progress)
     stores = open_store(settings), open_derived(settings)
-    return engine_over(parts, *stores, settings.adapters_folder, quarantine=settings.quarantine)
+    engine = engine_over(parts, *stores, settings.adapters_folder, quarantine=settings.quarantine)
+    engine.context, engine.window = settings.context, settings.window or None
+    return engine
 
 
 def _is_setting(variable: str) -> bool:

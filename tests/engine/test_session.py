@@ -38,8 +38,8 @@ def test_a_corrected_turn_leaves_nothing_in_the_cache(engine, learner):
     session.say(FACT.prompt)
     assert session.cached_tokens == before - 1
     bare = engine.model.new_cache()
-    engine.model.forward(torch.tensor([session._ids]), bare)
-    kept = session._cache.keys_and_values.layers[-1].keys
+    engine.model.forward(torch.tensor([session._held[0].ids]), bare)
+    kept = session._held[0].cache.keys_and_values.layers[-1].keys
     assert torch.equal(kept, bare.keys_and_values.layers[-1].keys[:, :, : kept.shape[2]])
 
 

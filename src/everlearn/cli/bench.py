@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import typer
 
-from everlearn.cli import bench_attention, bench_lookup, bench_multihop, bench_temporal
+from everlearn.cli import bench_attention, bench_lookup, bench_multihop, bench_stream, bench_temporal
 from everlearn.cli.bench_folder import kept, measuring
 from everlearn.cli.bench_view import STDOUT, editing_view, latency_view, publish, teach_view
 from everlearn.cli.opening import choice_of, open_parts, passing_learner, settings_of
@@ -106,6 +106,7 @@ app.command("temporal")(bench_temporal.temporal)
 app.command("multihop")(bench_multihop.multihop)
 app.command("lookup")(bench_lookup.lookup)
 app.command("attention")(bench_attention.attention)
+app.command("stream")(bench_stream.stream)
 
 
 @app.command("teach")

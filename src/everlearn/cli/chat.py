@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -16,6 +18,11 @@ from everlearn.cli.opening import choice_of, open_learner, settings_of
 from everlearn.cli.screen import note, show
 from everlearn.errors import EverlearnError
 
+if TYPE_CHECKING:
+    from everlearn.engine.session import Session
+    from everlearn.learning.keeping import TurnKeeper
+    from everlearn.learning.learner import Learner
+
 HISTORY = "chat_history"
 
 
@@ -25,6 +32,8 @@ def chat(
     no_memory: options.NoMemory = False,
     as_of: options.AsOf = None,
     system: Annotated[str, typer.Option("--system", metavar="TEXT", help="System message of the conversation.")] = "",
+    context: options.ContextChoice = None,
+    window: options.Window = None,
     temperature: options.Temperature = 0.0,
     top_p: options.TopP = 1.0,
     top_k: options.TopK = 0,
@@ -45,14 +54,35 @@ def chat(
     with open_learner(choice, background=True) as learner:
         for name in tables or ():
             learner.engine.memory.store.table(name)  # a wrong name ends the chat before it begins
-        session = learner.engine.session(system=system, tables=tables, sampling=sampling, as_of=as_of)
+        session = learner.engine.session(
+            system=system,
+            tables=tables,
+            sampling=sampling,
+            as_of=as_of,
+            context=context.chosen() if context else None,
+            window=window,
+        )
         history = settings_of(choice).state_folder / HISTORY
         lines = lines_of(history, list(COMMANDS), lambda: room.status)
-        room = ChatRoom(learner, session, lines)
-        room.refresh_status(None)
-        if lines.personal:
-            show(Text(f"{learner.engine.name}. Ask, or /help.", "dim"))
-        talk(room)
+        with kept_turns(learner, session, no_memory=no_memory) as keeper:
+            room = ChatRoom(learner, session, lines, keeper)
+            room.refresh_status(None)
+            if lines.personal:
+                show(Text(f"{learner.engine.name}. Ask, or /help.", "dim"))
+            talk(room)
+
+
+@contextmanager
+def kept_turns(learner: Learner, session: Session, *, no_memory: bool) -> Iterator[TurnKeeper | None]:
+    """Within this context, turns that leave the window of an endless conversation are kept; afterwards they are gone."""
+    from everlearn.learning.keeping import TurnKeeper
+
+    keeper = None if session.window is None or no_memory else TurnKeeper(learner, session)
+    try:
+        yield keeper
+    finally:
+        if keeper is not None:
+            keeper.close()
 
 
 def talk(room: ChatRoom) -> None:

@@ -19,6 +19,7 @@ from everlearn.store.port import LessonQuery, LessonStore
 if TYPE_CHECKING:
     from everlearn.engine.engine import Engine
     from everlearn.engine.session import Session
+    from everlearn.learning.keeping import TurnKeeper
     from everlearn.learning.learner import Learner
 
 
@@ -30,6 +31,7 @@ class ChatRoom:
         learner: changes what the engine knows.
         session: the conversation.
         lines: where the user's lines come from.
+        keeper: keeps what leaves the window of an endless conversation; None where it has none.
         taught: ids of lessons taught here, the newest last.
         status: text of the status line; brought up to date after each turn.
     """
@@ -37,6 +39,7 @@ class ChatRoom:
     learner: Learner
     session: Session
     lines: Lines
+    keeper: TurnKeeper | None = None
     taught: list[str] = field(default_factory=list)
     status: str = ""
 
@@ -84,6 +87,8 @@ class ChatRoom:
     def ask(self, question: str) -> None:
         """Answer, as part of the conversation."""
         answer = write_answer(self.session.stream(question))
+        if self.keeper is not None:
+            self.keeper.keep()
         if self.lines.personal:
             self._footnote(answer)
         self.refresh_status(answer)
@@ -109,7 +114,9 @@ class ChatRoom:
         asked = "all tables" if tables is None else ", ".join(tables) or "no memory"
         lessons = self.store.count(LessonQuery(status="active"))
         speed = f" · {tokens_per_second(answer):.0f} tok/s" if answer else ""
-        self.status = f" {self.engine.name} · {asked} · {lessons:,} lesson{'s' * (lessons != 1)}{speed} · /help"
+        window = self.session.window
+        held = f" · {self.session.cached_tokens:,} of {window.capacity:,} tokens held" if window else ""
+        self.status = f" {self.engine.name} · {asked} · {lessons:,} lesson{'s' * (lessons != 1)}{held}{speed} · /help"
 
     def _footnote(self, answer: Answer) -> None:
         """Below an answer, in small: that it ended early, and which lesson spoke, or would have."""

@@ -10,7 +10,7 @@ import typer
 
 from everlearn.cli.screen import warn
 from everlearn.errors import SettingsError
-from everlearn.records import OnConflict, Sampling
+from everlearn.records import Context, OnConflict, Sampling
 from everlearn.text.dates import moment_of
 
 
@@ -24,6 +24,18 @@ class Conflict(StrEnum):
 
     def chosen(self) -> OnConflict:
         """As the learner takes it."""
+        return self.value
+
+
+@final
+class ContextKind(StrEnum):
+    """How long a conversation may get."""
+
+    FULL = "full"
+    UNLIMITED = "unlimited"
+
+    def chosen(self) -> Context:
+        """As the engine takes it."""
         return self.value
 
 
@@ -57,6 +69,26 @@ OnConflictChoice = Annotated[
         metavar="supersede|keep_both|reject",
         help="Where another answer to the same question is known: replace it and keep it as history, keep both (the "
         "one true from the newest time speaks), or refuse.",
+    ),
+]
+ContextChoice = Annotated[
+    ContextKind | None,
+    typer.Option(
+        "--context",
+        metavar="full|unlimited",
+        help="How long the conversation may get: until the model's context ends, or without an end. The newest tokens "
+        "are held then; turns that were dropped are looked up again when a question asks for them.",
+        show_default=False,
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        "--window",
+        metavar="N",
+        min=0,
+        help="Tokens that an unlimited conversation holds; 0 = what the model reads, at most 4,096.",
+        show_default=False,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]

@@ -12,6 +12,7 @@ from torch import Tensor
 from everlearn.engine.begun import Begun, Prepared
 from everlearn.engine.context import fitted, with_context
 from everlearn.engine.decode import decode, prefill
+from everlearn.engine.held import Held, common, reused, started
 from everlearn.engine.prompt import AsOf, moment, question_of
 from everlearn.engine.row import Row
 from everlearn.engine.sampling import Sampler, checked
@@ -23,6 +24,7 @@ from everlearn.memory.memory import Memory
 from everlearn.memory.recall import Recall
 from everlearn.models.base import BaseModel
 from everlearn.models.cache import KeyValueCache
+from everlearn.models.window import RollingWindow
 from everlearn.records import Answer, Message, Receipt, Sampling, Usage
 from everlearn.specialists.specialists import Specialists
 from everlearn.store.ids import new_id
@@ -57,33 +59,49 @@ class Answerer:
         recall: Recall,
         sampling: Sampling,
         *,
-        cache: KeyValueCache | None = None,
-        cached: Sequence[int] = (),
+        held: Sequence[Held] | None = None,
         adapter: str | None = None,
+        window: RollingWindow | None = None,
     ) -> Begun:
-        """Read a prompt into `cache` (a new one by default), of which `cached` tokens are there already.
+        """Read a prompt, and of it only what none of the caches in `held` holds already.
 
-        `adapter` is what `adapter_for` gave; the cached tokens must have been read with the same one.
+        Args:
+            messages: the conversation.
+            recall: what was found for its last question.
+            sampling: how tokens are chosen.
+            held: caches of this conversation, the newest first; the one that is used grows. Their tokens must have been
+                read with the same adapter. None = nobody goes on from this answer.
+            adapter: what `adapter_for` gave.
+            window: of a conversation without an end; None = the whole prompt has to fit.
 
         Raises:
             ConversationError: the conversation is longer than the model can read.
             SettingsError: a sampling setting is out of range.
         """
-        prepared = self.prepare(messages, recall, sampling, adapter)
-        ids, cursor = prepared.prompt_ids, prepared.cursor
-        begun = time.perf_counter()
-        kept = common(cached, ids)
-        held = cache if cache is not None else self.model.new_cache()
-        if kept < len(cached):
-            held.crop(kept)
-        logits = prefill(self.model, ids[kept:], held, cursor, adapter)
-        spent = (time.perf_counter() - begun) * 1000
-        return self.begun(prepared, held, logits, kept, spent, keep_cache=cache is not None)
+        prepared = self.prepare(messages, recall, sampling, adapter, window)
+        ids, cursor, own, clean = prepared.prompt_ids, prepared.cursor, prepared.own_tokens, None
+        started_at = time.perf_counter()
+        cache = reused(held or (), ids) or started(self.model, ids, window, adapter)
+        kept = cache.read
+        if window is not None:
+            if (cursor is not None or recall.context) and own > kept:
+                prefill(self.model, ids[kept:own], cache, None, adapter)
+            clean = Held(cache.copy(), ids[: cache.read])
+        logits = prefill(self.model, ids[cache.read :], cache, cursor, adapter)
+        spent = (time.perf_counter() - started_at) * 1000
+        begun = self.begun(prepared, cache, logits, kept, spent, keep_cache=held is not None)
+        begun.clean = clean
+        return begun
 
     def prepare(
-        self, messages: Sequence[Message], recall: Recall, sampling: Sampling, adapter: str | None = None
+        self,
+        messages: Sequence[Message],
+        recall: Recall,
+        sampling: Sampling,
+        adapter: str | None = None,
+        window: RollingWindow | None = None,
     ) -> Prepared:
-        """Settle everything about an answer before its prompt is read.
+        """Settle everything about an answer before its prompt is read; the arguments are those of `begin`.
 
         Raises:
             ConversationError: the conversation is longer than the model can read.
@@ -92,10 +110,11 @@ class Answerer:
         sampling = checked(sampling)
         plain = self.text.prompt_ids(messages)
         ids = self.text.prompt_ids(with_context(messages, recall.context)) if recall.context else plain
-        self.check_room(ids)
+        if window is None:
+            self.check_room(ids)
         cursor = None if adapter else self.memory.cursor(recall)
         wishes = Wishes.of(sampling, self.text, self.model.vocab_size)
-        return Prepared(recall, ids, common(plain, ids), sampling, cursor, adapter, wishes)
+        return Prepared(recall, ids, common(plain, ids), sampling, cursor, adapter, wishes, window)
 
     def begun(
         self,
@@ -116,7 +135,7 @@ class Answerer:
             cursor=cursor,
             text=TextStream(self.text.decode, sampling.stop),
             stop_ids=self.text.stop_ids,
-            most=min(_limit(sampling, cursor), self.model.context_length - len(ids)),
+            most=_limit(sampling, cursor, None if prepared.window else self.model.context_length - len(ids)),
             wishes=prepared.wishes,
         )
         row.keep_cache, row.adapter = keep_cache, prepared.adapter
@@ -143,7 +162,11 @@ class Answerer:
         return [self.finished(b, "".join(pieces[id(b.row)])) for b in begun]
 
     def recall(
-        self, talks: Sequence[Sequence[Message]], tables: Sequence[str] | None, as_of: AsOf = None
+        self,
+        talks: Sequence[Sequence[Message]],
+        tables: Sequence[str] | None,
+        as_of: AsOf = None,
+        window: RollingWindow | None = None,
     ) -> list[Recall]:
         """Recall for the last question of each conversation; of the lessons to be read those are kept that fit.
 
@@ -151,7 +174,7 @@ class Answerer:
             SettingsError: `as_of` is no moment.
         """
         recalls = self.memory.recall([question_of(messages) for messages in talks], tables, moment(as_of))
-        return [self._fitted(recall, messages) for recall, messages in zip(recalls, talks, strict=True)]
+        return [self._fitted(recall, messages, window) for recall, messages in zip(recalls, talks, strict=True)]
 
     def adapter_for(self, messages: Sequence[Message], recall: Recall, wanted: str | None) -> str | None:
         """Id of the adapter that answers, loaded; None = the base model, with what its tables say.
@@ -195,10 +218,13 @@ class Answerer:
         found = recall.recalled
         return Receipt(new_id(), self.model.name, recall.tables, found, steps, recall.ms, adapter or "", recall.as_of)
 
-    def _fitted(self, recall: Recall, messages: Sequence[Message]) -> Recall:
+    def _fitted(self, recall: Recall, messages: Sequence[Message], window: RollingWindow | None) -> Recall:
         if not recall.context:
             return recall
-        room = self.model.context_length - len(self.text.prompt_ids(messages)) - USUAL_TOKENS
+        if window is not None:  # it rolls on while the answer is given, so half of it may be read before
+            room = window.capacity // 2 - len(self.text.prompt_ids(messages[-1:]))
+        else:
+            room = self.model.context_length - len(self.text.prompt_ids(messages)) - USUAL_TOKENS
         return fitted(recall, self.text.count, room)
 
     def finished(self, begun: Begun, text: str) -> Answer:
@@ -217,14 +243,9 @@ class Answerer:
         return Answer(text.strip(), receipt, usage, row.finish or "cancelled", tuple(row.logprobs))
 
 
-def _limit(sampling: Sampling, cursor: Cursor | None) -> int:
-    """Tokens at most: what was asked for, else the usual number, or what a taught answer needs."""
-    if sampling.max_new_tokens is not None:
-        return sampling.max_new_tokens
-    return USUAL_TOKENS if cursor is None else max(USUAL_TOKENS, cursor.length)
-
-
-def common(cached: Sequence[int], ids: Sequence[int]) -> int:
-    """How many tokens of the cache can be used again; the last one of the prompt is always read anew."""
-    most = min(len(cached), len(ids) - 1)
-    return next((n for n in range(most) if cached[n] != ids[n]), most)
+def _limit(sampling: Sampling, cursor: Cursor | None, room: int | None) -> int:
+    """Tokens at most: what was asked for, else the usual number, or what a taught answer needs; `room` at most."""
+    wanted = sampling.max_new_tokens
+    if wanted is None:
+        wanted = USUAL_TOKENS if cursor is None else max(USUAL_TOKENS, cursor.length)
+    return wanted if room is None else min(wanted, room)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from everlearn.engine.held import Held
 from everlearn.engine.row import Row
 from everlearn.engine.wishes import Wishes
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.recall import Recall
+from everlearn.models.window import RollingWindow
 from everlearn.records import Sampling
 
 
@@ -24,6 +26,7 @@ class Prepared:
         cursor: over the entry that speaks, if any.
         adapter: that it wears, if any.
         wishes: bias, form, probabilities.
+        window: of a conversation without an end.
     """
 
     recall: Recall
@@ -33,6 +36,7 @@ class Prepared:
     cursor: Cursor | None
     adapter: str | None
     wishes: Wishes
+    window: RollingWindow | None = None
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Begun:
     """An answer whose prompt has been read.
 
     `own_tokens` of the prompt, counted from its begin, belong to the conversation; behind them lessons may stand.
+    `clean` is what a conversation without an end goes on from where the answer's own cache cannot be used.
     """
 
     row: Row
@@ -51,6 +56,7 @@ class Begun:
     own_tokens: int
     queue_ms: float = 0.0
     grammar: str = ""
+    clean: Held | None = None
 
     @property
     def plain_tokens(self) -> int:

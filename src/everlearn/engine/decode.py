@@ -23,6 +23,8 @@ def forward(
 ) -> Tensor:
     """One forward pass with the corrections of each row; a pass without any is the bare model's.
 
+    Where the cache has a window that the tokens do not fit into, they are read in pieces, and the window rolls between.
+
     Args:
         model: the base model.
         ids: [B, T] long, the next tokens of each row.
@@ -37,6 +39,7 @@ def forward(
     speaking = {b: each for b, each in given.items() if each}
     blocks = sorted({block for each in speaking.values() for block in each})
     with model.lock, model.wearing(adapters):
+        ids = _last_piece(model, ids, cache)
         if not speaking:
             return model.forward(ids, cache).cpu()
         rows = list(speaking)
@@ -44,6 +47,18 @@ def forward(
         stacked = {b: torch.stack([speaking[r].get(b, zero) for r in rows]) for b in blocks}
         with corrected(model.blocks, stacked, rows):
             return model.forward(ids, cache).cpu()
+
+
+def _last_piece(model: BaseModel, ids: Tensor, cache: Cache) -> Tensor:
+    """Reads all pieces but the last one, which is returned: it fits into the cache."""
+    while isinstance(cache, KeyValueCache):
+        cache.roll()
+        room = cache.room
+        if room is None or ids.shape[1] <= room:
+            break
+        model.forward(ids[:, :room], cache)
+        ids = ids[:, room:]
+    return ids
 
 
 def prefill(

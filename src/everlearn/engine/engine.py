@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import final
+from typing import final, get_args
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ from everlearn.engine.prompt import AsOf, Prompt, messages_of
 from everlearn.engine.row import corrected_logits
 from everlearn.engine.session import Session
 from everlearn.engine.stream import Stream
-from everlearn.errors import ConversationError
+from everlearn.errors import ConversationError, SettingsError
 from everlearn.memory.memory import Memory
 from everlearn.memory.recall import Recall
 from everlearn.models.base import BaseModel
-from everlearn.records import Answer, Message, Quarantine, Receipt, Sampling
+from everlearn.records import Answer, Context, Message, Quarantine, Receipt, Sampling
 from everlearn.specialists.specialists import Specialists
 from everlearn.text.chat import ChatText
 
@@ -37,6 +37,8 @@ class Engine:
         memory: its look-up tables.
         specialists: its adapters; None = none.
         quarantine: what a learner does with lessons that look like poison, as the settings say.
+        context: of sessions that name none: "full" = until the model's context ends, "unlimited" = no end.
+        window: tokens that an unlimited session holds; None = what the model reads, at most 4,096.
     """
 
     def __init__(
@@ -47,12 +49,15 @@ class Engine:
         specialists: Specialists | None = None,
         *,
         quarantine: Quarantine = "on",
+        context: Context = "full",
+        window: int | None = None,
     ) -> None:
         self.model = model
         self.text = text
         self.memory = memory
         self.specialists = specialists
         self.quarantine = quarantine
+        self.context, self.window = context, window
         self.before_close: list[Callable[[], None]] = []
         self._closed = False
         self.answerer = Answerer(model, text, memory, specialists)
@@ -168,9 +173,37 @@ class Engine:
         sampling: Sampling | None = None,
         adapter: str | None = None,
         as_of: AsOf = None,
+        context: Context | None = None,
+        window: int | None = None,
     ) -> Session:
-        """Begin a conversation whose attention cache is kept between turns."""
-        return Session(self.answerer, system=system, tables=tables, sampling=sampling, adapter=adapter, as_of=as_of)
+        """Begin a conversation whose attention cache is kept between turns.
+
+        Args:
+            system: system message, or "".
+            tables: look-up tables to ask; None = all that belong to nobody.
+            sampling: for turns that name none.
+            adapter: as for `answer`.
+            as_of: as for `answer`.
+            context: "full" = the conversation may be as long as the model can read; "unlimited" = it never ends: its
+                first tokens and the newest ones are held, and what is older is forgotten. None = as the engine says.
+            window: tokens that an unlimited conversation holds; None = as the engine says.
+
+        Raises:
+            SettingsError: an impossible window, or a model whose cache cannot roll.
+        """
+        context = context or self.context
+        if context not in get_args(Context):
+            raise SettingsError(f"The context is {context!r}, wanted full or unlimited.", hint='"full" is the default.')
+        rolling = self.model.window(window or self.window) if context == "unlimited" else None
+        return Session(
+            self.answerer,
+            system=system,
+            tables=tables,
+            sampling=sampling,
+            adapter=adapter,
+            as_of=as_of,
+            window=rolling,
+        )
 
     def recall(self, prompt: Prompt, *, tables: Sequence[str] | None = None, as_of: AsOf = None) -> Receipt:
         """What an answer would rest on, without answering."""

@@ -16,9 +16,11 @@ from typing import final
 
 from everlearn.engine.answering import Answerer
 from everlearn.engine.begun import Begun
+from everlearn.engine.held import Held
 from everlearn.engine.prompt import AsOf, moment
 from everlearn.engine.stream import Stream
 from everlearn.errors import ConversationError, StoreError
+from everlearn.models.window import RollingWindow
 from everlearn.records import Answer, Message, Sampling, Turn
 from everlearn.store.ids import new_id
 from everlearn.text.clean import MAX_MESSAGE_CHARACTERS, checked
@@ -37,6 +39,11 @@ class Session:
         sampling: for turns that name none.
         adapter: as for `Engine.answer`. May be changed between turns.
         as_of: answer as of this moment; None = now. May be changed between turns.
+        window: makes the conversation endless: the cache holds so much and no more, what is older is dropped.
+            None = the conversation ends where the model's context does.
+
+    Attributes:
+        own_tables: tables of this conversation alone, asked besides `tables`.
 
     Raises:
         SettingsError: `as_of` is no moment.
@@ -51,8 +58,11 @@ class Session:
         sampling: Sampling | None = None,
         adapter: str | None = None,
         as_of: AsOf = None,
+        window: RollingWindow | None = None,
     ) -> None:
         self.id = new_id()
+        self.window = window
+        self.own_tables: tuple[str, ...] = ()
         self.tables = tables
         self.adapter = adapter
         self.as_of: AsOf = moment(as_of)
@@ -65,14 +75,19 @@ class Session:
         self._answerer = answerer
         self._open = False
         self._sampling = sampling or Sampling()
-        self._cache = answerer.model.new_cache()
-        self._ids: list[int] = []  # tokens that the cache holds
-        self._worn: str | None = None  # adapter that it was computed with
+        self._held: list[Held] = []  # the newest first; two only where the conversation has a window
+        self._worn: str | None = None  # adapter that they were computed with
+        self._departed = 0  # messages that are known to have left the window
 
     @property
     def cached_tokens(self) -> int:
         """Tokens that the cache holds."""
-        return len(self._ids)
+        return self._held[0].cache.lengths[0] if self._held else 0
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of keys and values; two caches may share some."""
+        return max((held.cache.nbytes for held in self._held), default=0)
 
     def say(self, text: str, *, sampling: Sampling | None = None) -> Answer:
         """Say something and get the whole answer. When it is interrupted, the turn did not happen."""
@@ -100,6 +115,7 @@ class Session:
         if not any(m.role == "assistant" for m in self.messages):
             return False
         del self.messages[-2:]
+        self._departed = min(self._departed, len(self.messages))
         self.last, self.last_turn = None, ""
         return True
 
@@ -108,15 +124,16 @@ class Session:
         self._check_idle()
         content = checked(text, what="The message", limit=MAX_MESSAGE_CHARACTERS, error=ConversationError)
         talk = [*self.messages, Message("user", content)]
-        recall = self._answerer.recall([talk], self.tables, self.as_of)[0]
-        cached, self._ids = self._ids, []  # if reading fails half-way the cache counts as empty
+        recall = self._answerer.recall([talk], self._asked(), self.as_of, self.window)[0]
+        held, self._held = self._held, []  # if reading fails half-way the cache counts as empty
         worn = self._answerer.adapter_for(talk, recall, self.adapter)
-        if not cached or worn != self._worn:
-            self._cache, cached, self._worn = self._answerer.model.new_cache(), [], worn
+        if worn != self._worn:
+            held, self._worn = [], worn
         begun = self._answerer.begin(
-            talk, recall, sampling or self._sampling, cache=self._cache, cached=cached, adapter=worn
+            talk, recall, sampling or self._sampling, held=held, adapter=worn, window=self.window
         )
         self.messages, self._open = talk, True
+        self._held = [begun.clean] if begun.clean else []
         return begun
 
     def end(self, begun: Begun, answer: Answer) -> None:
@@ -131,7 +148,25 @@ class Session:
     def abandon(self) -> None:
         """Take back what `begin` did; its cache may be half written."""
         self.messages, self._open = self.messages[:-1], False
-        self._ids = []
+
+    def departed(self) -> list[tuple[Message, Message]]:
+        """Turns (question, answer) that have left the window, wholly or in part, since this was asked last."""
+        cache = self._held[0].cache if self._held else None
+        if self.window is None or cache is None or not cache.dropped[0]:
+            return []
+        gone, found = self.window.sinks + cache.dropped[0], []
+        first = sum(m.role == "system" for m in self.messages[:1])
+        while (place := first + self._departed) + 1 < len(self.messages):
+            if self._answerer.text.prompt_length(self.messages[:place]) >= gone:
+                break
+            found.append((self.messages[place], self.messages[place + 1]))
+            self._departed += 2
+        return found
+
+    def _asked(self) -> Sequence[str] | None:
+        if not self.own_tables:
+            return self.tables
+        return [*(self._answerer.memory.open_to() if self.tables is None else self.tables), *self.own_tables]
 
     def _check_idle(self) -> None:
         if self._open:
@@ -149,11 +184,12 @@ class Session:
         """Keep of the cache what is a function of the tokens alone."""
         row = begun.row
         if row.broken:
-            self._ids = []
             return
-        self._cache = row.cache
-        self._ids = (begun.prompt_ids + row.tokens)[: self._cache.lengths[0]]
-        kept = min(begun.plain_tokens, len(self._ids))
-        if kept < len(self._ids):
-            self._ids = self._ids[:kept]
-            self._cache.crop(kept)
+        read = (begun.prompt_ids + row.tokens)[: row.cache.read]
+        kept = min(begun.plain_tokens, len(read))
+        if begun.clean is not None:  # what rolled out since is gone, so cutting back would not do
+            self._held = [begun.clean] if kept < len(read) else [Held(row.cache, read), begun.clean]
+            return
+        if kept < len(read):
+            row.cache.crop(kept)
+        self._held = [Held(row.cache, read[:kept])]

@@ -7,26 +7,24 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, final
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 import everlearn.models.apertis  # noqa: F401  so that the Auto classes know our own family
-from everlearn.errors import ConversationError, CorruptWeightsError, ModelNotFoundError, WeightsError
+from everlearn.errors import ConversationError, ModelNotFoundError, WeightsError
 from everlearn.models.blocks import find_blocks, hidden_of, text_config
 from everlearn.models.cache import KeyValueCache
-from everlearn.models.integrity import check_safetensors
 from everlearn.models.joined import JoinedCache
+from everlearn.models.loading import align, load_module
 from everlearn.models.placement import choose_device, choose_dtype
-from everlearn.models.silence import no_progress_bars
 from everlearn.models.sources import ModelFiles
+from everlearn.models.turnings import find_turnings
+from everlearn.models.window import SINKS, RollingWindow, Turning, window_of
 
-_ALIGNMENT = 64  # bytes; what torch itself gives to every tensor it makes
 _UNLIMITED = 2**31 - 1  # context length of models whose positions have no end
 Cache = KeyValueCache | JoinedCache
 Wearing = Callable[[Sequence[str | None]], AbstractContextManager[None]]
@@ -53,6 +51,7 @@ class BaseModel:
         self.lock = threading.RLock()
         self.wearing: Wearing = _nothing_worn
         self._config = text_config(module)
+        self._turnings: tuple[Turning | None, ...] | None = None
         self._arguments = frozenset(inspect.signature(module.forward).parameters)
         _refuse_other_caches(module)
         self._probe()
@@ -73,7 +72,7 @@ class BaseModel:
             WeightsError: not enough room on the device.
         """
         where = choose_device(device)
-        module = _load(files, choose_dtype(dtype, where))
+        module = load_module(files, choose_dtype(dtype, where))
         try:
             module.to(where)
         except torch.OutOfMemoryError as error:
@@ -81,7 +80,7 @@ class BaseModel:
                 f"{files.name} does not fit on {where}.", hint="Use device cpu or a smaller model."
             ) from error
         if where.type == "cpu":
-            _align(module)
+            align(module)
         return cls(module, name=files.name, digest=files.digest)
 
     def twin(self) -> BaseModel:
@@ -122,9 +121,20 @@ class BaseModel:
         """Number format of the weights."""
         return next(self.module.parameters()).dtype
 
-    def new_cache(self) -> KeyValueCache:
-        """Returns an empty cache; it takes on as many rows as the first ids have."""
-        return KeyValueCache()
+    def new_cache(self, window: RollingWindow | None = None) -> KeyValueCache:
+        """Returns an empty cache; it takes on as many rows as the first ids have. None = it keeps all tokens."""
+        return KeyValueCache(window=window)
+
+    def window(self, tokens: int | None = None, sinks: int = SINKS) -> RollingWindow:
+        """Returns a rolling window of so many tokens, sinks included; None = as many as the model reads, at most 4,096.
+
+        Raises:
+            SettingsError: an impossible size, or a model whose keys cannot be moved.
+        """
+        if self._turnings is None:
+            with self.lock:
+                self._turnings = find_turnings(self.module)
+        return window_of(self._turnings, self.context_length, tokens, sinks)
 
     @torch.inference_mode()
     def forward(self, ids: Tensor, cache: Cache) -> Tensor:
@@ -237,60 +247,6 @@ class BaseModel:
 def _nothing_worn(rows: Sequence[str | None]) -> AbstractContextManager[None]:
     assert not any(rows), "no adapters are loaded on this model"
     return nullcontext()
-
-
-def _load(files: ModelFiles, dtype: torch.dtype) -> nn.Module:
-    hint = mending_hint(files)
-    for path in sorted(files.folder.glob("*.safetensors")):
-        check_safetensors(path, hint=hint)
-    try:
-        with no_progress_bars():
-            module, report = AutoModelForCausalLM.from_pretrained(
-                files.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
-    except SafetensorError as error:
-        raise CorruptWeightsError(f"The safetensors in {files.folder} cannot be read: {error}.", hint=hint) from error
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelNotFoundError(f"{files.folder} cannot be loaded as a language model: {error}", hint=hint) from error
-    refuse_gaps(report, files.folder, hint)
-    assert isinstance(module, nn.Module)
-    return module
-
-
-def _align(module: nn.Module) -> None:
-    """Copies weights that were mapped from a file at an odd address.
-
-    Matrix products round differently there, so the same weights would give other bits in another file or in memory.
-    """
-    for parameter in module.parameters():
-        if parameter.data_ptr() % _ALIGNMENT:
-            parameter.data = parameter.data.clone()
-
-
-def mending_hint(files: ModelFiles) -> str:
-    """Returns how to mend a damaged folder, as a sentence for a message."""
-    if (files.folder / "manifest.json").exists():
-        return f"Delete the folder {files.folder}; it is fetched again at the next start."
-    return "Copy the model into that folder again."
-
-
-def refuse_gaps(report: dict[str, Any], folder: Path, hint: str) -> None:
-    """Refuses weights that transformers would have filled with random numbers.
-
-    Args:
-        report: transformers' loading report.
-        folder: where the weights lie.
-        hint: how to mend it, for the message.
-
-    Raises:
-        CorruptWeightsError: weights are missing or have another shape than the configuration says.
-    """
-    for what in ("missing_keys", "mismatched_keys"):
-        if gaps := sorted(str(key) for key in report.get(what, ())):
-            kind = what.removesuffix("_keys")
-            raise CorruptWeightsError(
-                f"{folder} is incomplete: {len(gaps)} {kind} weights, such as {gaps[0]}.", hint=hint
-            )
 
 
 def _refuse_other_caches(module: nn.Module) -> None:

@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from everlearn.models.window import RollingWindow
+
 
 @final
 class KeyValueCache:
@@ -20,12 +22,22 @@ class KeyValueCache:
 
     Rows of different length are padded on the left; padding is masked, and positions count real tokens.
 
+    A row with a window holds a constant number of tokens at most: `roll` drops the oldest behind its sinks.
+
+    Args:
+        rows: how many sequences.
+        window: of each row; None = all tokens are kept.
+
     Attributes:
-        lengths: real tokens of each row.
+        lengths: real tokens of each row that are held.
+        dropped: tokens of each row that have left its window.
+        windows: of each row; None = it keeps all tokens.
     """
 
-    def __init__(self, rows: int = 1) -> None:
+    def __init__(self, rows: int = 1, window: RollingWindow | None = None) -> None:
         self.lengths: list[int] = [0] * rows
+        self.dropped: list[int] = [0] * rows
+        self.windows: list[RollingWindow | None] = [window] * rows
         self.keys_and_values = DynamicCache()
 
     @property
@@ -63,10 +75,49 @@ class KeyValueCache:
 
     def grow(self, rows: int, count: int) -> None:
         """Records that `count` tokens were appended to each row; an empty cache takes on `rows` rows."""
-        if self.width == 0:
-            self.lengths = [0] * rows
+        if self.width == 0 and rows != self.rows:
+            self.lengths, self.dropped, self.windows = [0] * rows, [0] * rows, self.windows[:1] * rows
         assert rows == self.rows, f"{rows} rows were appended to a cache of {self.rows}"
         self.lengths = [length + count for length in self.lengths]
+
+    @property
+    def read(self) -> int:
+        """Tokens that were read into the only row, those included that have left its window."""
+        assert self.rows == 1, "rows of different length"
+        return self.lengths[0] + self.dropped[0]
+
+    def skip(self, tokens: int) -> None:
+        """Counts tokens behind the sinks as read and gone, for a text of which only the last window is to be read."""
+        self.dropped = [dropped + tokens for dropped in self.dropped]
+
+    @property
+    def room(self) -> int | None:
+        """Tokens that can be read before a row has to roll; None where no row has a window."""
+        rooms = [w.capacity - n for w, n in zip(self.windows, self.lengths, strict=True) if w is not None]
+        return min(rooms, default=None)
+
+    def roll(self) -> None:
+        """Drops the oldest tokens behind the sinks of each row that is full, and moves the others up.
+
+        Positions are places in the cache: keys of tokens that move up are turned to where they stand now.
+        """
+        full = [n for n, w in enumerate(self.windows) if w is not None and self.lengths[n] >= w.capacity]
+        if not full:
+            return
+        if self.rows > 1:
+            parts = self.split()
+            for row in full:
+                parts[row].roll()
+            whole = KeyValueCache.merge(parts)
+            self.lengths, self.dropped, self.keys_and_values = whole.lengths, whole.dropped, whole.keys_and_values
+            return
+        window = self.windows[0]
+        assert window is not None
+        rolled = KeyValueCache()
+        for layer in range(len(self.keys_and_values.layers)):
+            rolled._put(window.rolled(layer, self._pair(layer)))
+        self.keys_and_values = rolled.keys_and_values
+        self.lengths, self.dropped = [self.lengths[0] - window.block], [self.dropped[0] + window.block]
 
     def crop(self, length: int) -> None:
         """Keeps the first `length` tokens of the only row."""
@@ -81,7 +132,7 @@ class KeyValueCache:
 
     def copy(self) -> KeyValueCache:
         """Returns an independent cache of the same content; tensors are shared, since none is written in place."""
-        return self._like(self.lengths, lambda t: t)
+        return self._like(range(self.rows), self.lengths, lambda t: t)
 
     def select(self, rows: Sequence[int]) -> None:
         """Keeps only these rows, in this order, and drops padding that no row needs any more."""
@@ -89,6 +140,7 @@ class KeyValueCache:
         first = self.width - max(lengths, default=0)
         self._replace(lambda t: t[torch.tensor(list(rows), device=t.device, dtype=torch.long)][:, :, first:].clone())
         self.lengths = lengths
+        self.dropped, self.windows = [self.dropped[n] for n in rows], [self.windows[n] for n in rows]
 
     def split(self) -> list[KeyValueCache]:
         """Returns one cache for each row, without padding. This cache stays as it is."""
@@ -103,6 +155,8 @@ class KeyValueCache:
         width = max(lengths)
         merged = KeyValueCache(len(lengths))
         merged.lengths = lengths
+        merged.dropped = [dropped for cache in caches for dropped in cache.dropped]
+        merged.windows = [window for cache in caches for window in cache.windows]
         for layer in range(len(caches[0].keys_and_values.layers)):
             pairs = [cache._pair(layer) for cache in caches]
             merged._put([_stack(tensors, width) for tensors in zip(*pairs, strict=True)])
@@ -120,11 +174,12 @@ class KeyValueCache:
     def row(self, row: int) -> KeyValueCache:
         """Returns a cache of one row, without padding. This cache stays as it is."""
         length = self.lengths[row]
-        return self._like([length], lambda t: t[row : row + 1, :, t.shape[2] - length :].clone())
+        return self._like([row], [length], lambda t: t[row : row + 1, :, t.shape[2] - length :].clone())
 
-    def _like(self, lengths: Sequence[int], change: Callable[[Tensor], Tensor]) -> KeyValueCache:
+    def _like(self, rows: Sequence[int], lengths: Sequence[int], change: Callable[[Tensor], Tensor]) -> KeyValueCache:
         other = KeyValueCache(len(lengths))
         other.lengths = list(lengths)
+        other.dropped, other.windows = [self.dropped[n] for n in rows], [self.windows[n] for n in rows]
         for layer in range(len(self.keys_and_values.layers)):
             other._put([change(t) for t in self._pair(layer)])
         return other
@@ -138,7 +193,7 @@ class KeyValueCache:
         self.keys_and_values.layers.append(layer)
 
     def _replace(self, change: Callable[[Tensor], Tensor]) -> None:
-        self.keys_and_values = self._like(self.lengths, change).keys_and_values
+        self.keys_and_values = self._like(range(self.rows), self.lengths, change).keys_and_values
 
     def _pair(self, layer: int) -> Sequence[Tensor]:
         """Returns keys and values [B, G, T, C] of a layer; nothing for a block that borrows those of another one."""

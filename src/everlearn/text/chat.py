@@ -78,6 +78,10 @@ class ChatText:
             raise ConversationError("There is no message to answer.", hint="Give at least one user message.")
         return self._encode(self._render(messages, generation=True))
 
+    def prompt_length(self, messages: Sequence[Message]) -> int:
+        """Tokens that these messages take up where others follow them; 0 without a message."""
+        return len(self._encode(self._render(messages, generation=False))) if messages else 0
+
     def answer_ids(self, answer: str) -> list[int]:
         """Tokens [A] that the model has to generate to give `answer`, the stop token last.
 

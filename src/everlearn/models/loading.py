@@ -1,0 +1,78 @@
+"""From a folder of safetensors to a transformers model. Nothing in it is executed and no pickle is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from everlearn.errors import CorruptWeightsError, ModelNotFoundError
+from everlearn.models.integrity import check_safetensors
+from everlearn.models.silence import no_progress_bars
+from everlearn.models.sources import ModelFiles
+
+_ALIGNMENT = 64  # bytes; what torch itself gives to every tensor it makes
+
+
+def load_module(files: ModelFiles, dtype: torch.dtype) -> nn.Module:
+    """Returns the transformers model of a folder, on the CPU.
+
+    Raises:
+        CorruptWeightsError: a file is damaged or incomplete.
+        ModelNotFoundError: not a language model.
+    """
+    hint = mending_hint(files)
+    for path in sorted(files.folder.glob("*.safetensors")):
+        check_safetensors(path, hint=hint)
+    try:
+        with no_progress_bars():
+            module, report = AutoModelForCausalLM.from_pretrained(
+                files.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+    except SafetensorError as error:
+        raise CorruptWeightsError(f"The safetensors in {files.folder} cannot be read: {error}.", hint=hint) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelNotFoundError(f"{files.folder} cannot be loaded as a language model: {error}", hint=hint) from error
+    refuse_gaps(report, files.folder, hint)
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def align(module: nn.Module) -> None:
+    """Copies weights that were mapped from a file at an odd address.
+
+    Matrix products round differently there, so the same weights would give other bits in another file or in memory.
+    """
+    for parameter in module.parameters():
+        if parameter.data_ptr() % _ALIGNMENT:
+            parameter.data = parameter.data.clone()
+
+
+def mending_hint(files: ModelFiles) -> str:
+    """Returns how to mend a damaged folder, as a sentence for a message."""
+    if (files.folder / "manifest.json").exists():
+        return f"Delete the folder {files.folder}; it is fetched again at the next start."
+    return "Copy the model into that folder again."
+
+
+def refuse_gaps(report: dict[str, Any], folder: Path, hint: str) -> None:
+    """Refuses weights that transformers would have filled with random numbers.
+
+    Args:
+        report: transformers' loading report.
+        folder: where the weights lie.
+        hint: how to mend it, for the message.
+
+    Raises:
+        CorruptWeightsError: weights are missing or have another shape than the configuration says.
+    """
+    for what in ("missing_keys", "mismatched_keys"):
+        if gaps := sorted(str(key) for key in report.get(what, ())):
+            kind = what.removesuffix("_keys")
+            raise CorruptWeightsError(
+                f"{folder} is incomplete: {len(gaps)} {kind} weights, such as {gaps[0]}.", hint=hint
+            )
