@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     hops: int = Field(default=4, ge=0, le=8)
     """How many facts one answer may be put together from; 0 or 1 = a question is answered by one lesson or by none."""
     context: Context = "full"
-    """Of conversations: full = until the model's context ends, unlimited = without an end; the newest tokens are held."""
+    """Of conversations: full = until the model's context ends, unlimited = no end, the newest tokens are held."""
     window: int = Field(default=0, ge=0)
     """Tokens that an unlimited conversation holds; 0 = what the model reads, at most 4,096."""
 

@@ -84,3 +84,22 @@ def test_what_cannot_be_measured_is_explained(cli, data, args, message):
     result = cli("bench", *args, "--data", data)
     assert result.code == 2
     assert message in result.err
+
+
+def test_a_stream_is_measured_and_drawn(cli, tmp_path):
+    text, plot = tmp_path / "boats.txt", tmp_path / "stream.png"
+    text.write_text("The harbour of Quimper had seven boats, and none was red. " * 60)
+    options = ("--text", str(text), "--window", "512", "--dense", "1000", "--plot", str(plot))
+    report = cli("bench", "stream", "--tokens", "3000", *options, "--json", "-").json
+    assert {"bytes_first", "bytes_last", "ppl_first", "ppl_last"} <= report.keys()
+    assert report["bytes_first"] == report["bytes_last"]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    shown = cli("bench", "stream", "--tokens", "3000", *options)
+    assert "4 sinks" in shown.out
+    assert "all keys" in shown.out
+
+
+def test_a_stream_needs_a_text_in_utf_8(cli, tmp_path):
+    assert "cannot be read" in cli("bench", "stream", "--text", str(tmp_path / "none.txt")).err
+    (tmp_path / "latin.txt").write_bytes("café ".encode("latin-1") * 999)
+    assert "UTF-8" in cli("bench", "stream", "--text", str(tmp_path / "latin.txt")).err

@@ -172,3 +172,24 @@ def test_a_space_before_a_slash_makes_it_a_question(chat):
 def test_a_table_that_is_not_there_ends_the_chat_before_it_begins(chat):
     result = chat("hello", options=("--table", "nowhere"))
     assert (result.code, result.out) == (2, "")
+
+
+def test_an_unlimited_chat_goes_on_and_leaves_no_table(cli, said):
+    lines = [f"Tell me about boat number {n} of the harbour." for n in range(8)]
+    said(*lines, options=("--context", "unlimited", "--window", "160"))
+    assert [table["name"] for table in cli("tables", "list", "--json").json["tables"]] == ["default"]
+
+
+def test_an_impossible_window_is_refused_before_the_chat(cli):
+    result = cli("chat", "--context", "unlimited", "--window", "5", stdin="Hi\n")
+    assert result.code == 2
+    assert "wanted 32 to 4,096" in result.err
+    assert cli("chat", "--context", "endless", stdin="Hi\n").code == 2
+
+
+def test_the_setting_makes_chats_unlimited(cli, monkeypatch):
+    monkeypatch.setenv("EVERLEARN_CONTEXT", "endless")
+    assert "context" in cli("chat", stdin="Hi\n").err
+    monkeypatch.setenv("EVERLEARN_CONTEXT", "unlimited")
+    monkeypatch.setenv("EVERLEARN_WINDOW", "6000")
+    assert "window is 6,000" in cli("chat", stdin="Hi\n").err

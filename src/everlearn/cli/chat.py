@@ -74,7 +74,7 @@ def chat(
 
 @contextmanager
 def kept_turns(learner: Learner, session: Session, *, no_memory: bool) -> Iterator[TurnKeeper | None]:
-    """Within this context, turns that leave the window of an endless conversation are kept; afterwards they are gone."""
+    """Within this context, turns that leave the window of an endless conversation are kept; then they go."""
     from everlearn.learning.keeping import TurnKeeper
 
     keeper = None if session.window is None or no_memory else TurnKeeper(learner, session)

@@ -22,7 +22,7 @@ class Held:
 
 
 def reused(held: Sequence[Held], ids: Sequence[int]) -> KeyValueCache | None:
-    """The first cache that a prompt can go on from, cut back to the tokens that it shares with it; None = there is none.
+    """The first cache that a prompt can go on from, cut back to the tokens that they share; None = no cache.
 
     A cache with a window can be cut back only as far as it did not roll since: before that, older tokens were held.
 

@@ -118,17 +118,25 @@ def measure_stream(
     ]
     if dense_tokens:
         curves.append(_dense_curve(model, ids[:dense_tokens], window // 8, tell))
-    first, last = slice(warm_up // PART, (warm_up + span) // PART), slice(-span // PART, None)
-    own = curves[0]
-    truth: list[float | None] = [None, None]
-    if recomputed:
-        places = range(warm_up, warm_up + span), range(len(own.perplexity) * PART - span, len(own.perplexity) * PART)
-        truth = [_recomputed(model, ids, place, window, tell) for place in places]
+    points = len(curves[0].perplexity)
+    ends = range(warm_up, warm_up + span), range(points * PART - span, points * PART)
+    truth = [_recomputed(model, ids, place, window, tell) if recomputed else None for place in ends]
+    sizes, perplexities = zip(*(_summary(curves[0], place) for place in ends), strict=True)
     return StreamReport(
-        model.name, text, len(ids), window, SINKS, warm_up,
-        max(own.cache_bytes[first]), max(own.cache_bytes[last]), _mean(own.perplexity[first]), _mean(own.perplexity[last]),
-        truth[0], truth[1], tuple(curves),
-    )  # fmt: skip
+        model=model.name,
+        text=text,
+        tokens=len(ids),
+        window=window,
+        sinks=SINKS,
+        warm_up=warm_up,
+        bytes_first=sizes[0],
+        bytes_last=sizes[1],
+        ppl_first=perplexities[0],
+        ppl_last=perplexities[1],
+        recomputed_first=truth[0],
+        recomputed_last=truth[1],
+        curves=tuple(curves),
+    )
 
 
 def _curve(model: BaseModel, ids: Sequence[int], cache: KeyValueCache, name: str, tell: Progress) -> Curve:
@@ -160,7 +168,9 @@ def _dense_curve(model: BaseModel, ids: Sequence[int], step: int, tell: Progress
     for place in range(0, len(ids), step):
         piece = torch.tensor([ids[place : place + step]], device=model.device)
         try:
-            logits = model.module(input_ids=piece, past_key_values=cache.keys_and_values, use_cache=True).logits[0].float()
+            logits = (
+                model.module(input_ids=piece, past_key_values=cache.keys_and_values, use_cache=True).logits[0].float()
+            )
         except (RuntimeError, IndexError) as cause:  # out of memory, or out of positions
             stopped = str(cause).splitlines()[0]
             break
@@ -197,6 +207,8 @@ def _as_curve(name: str, losses: Tensor, sizes: list[int], seconds: float, stopp
     return Curve(name, [math.exp(min(float(p.mean()), MOST_NATS)) for p in points], bytes_, seconds, stopped)
 
 
-def _mean(perplexities: list[float]) -> float:
-    """Perplexity of several equal parts together: the geometric mean."""
-    return math.exp(sum(map(math.log, perplexities)) / len(perplexities))
+def _summary(curve: Curve, place: range) -> tuple[int, float]:
+    """Most bytes, and the perplexity of some thousands of tokens together: the geometric mean of their own."""
+    part = slice(place.start // PART, place.stop // PART)
+    perplexities = curve.perplexity[part]
+    return max(curve.cache_bytes[part]), math.exp(sum(map(math.log, perplexities)) / len(perplexities))

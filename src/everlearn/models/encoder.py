@@ -17,8 +17,8 @@ from torch import nn
 from transformers import AutoModel
 
 from everlearn.errors import CorruptWeightsError, ModelNotFoundError
-from everlearn.models.loading import mending_hint, refuse_gaps
 from everlearn.models.integrity import check_safetensors
+from everlearn.models.loading import mending_hint, refuse_gaps
 from everlearn.models.placement import choose_device
 from everlearn.models.silence import no_progress_bars
 from everlearn.models.sources import ModelFiles

@@ -35,12 +35,13 @@ def find_turnings(module: nn.Module) -> tuple[Turning | None, ...]:
     here, there = _keys_at(module, 0), _keys_at(module, _APART)
     frequencies = _frequencies(module)
     try:
-        return tuple(_turning(a, b, frequencies) for a, b in zip(here, there, strict=True))
+        found = [_turning(a, b, frequencies) for a, b in zip(here, there, strict=True)]
     except _UnknownTurnError as cause:
         raise SettingsError(
             f"{type(module).__name__} mixes positions into its keys, so a window cannot roll over them.",
             hint="An unlimited conversation needs a model with rotary positions (Llama, Qwen, Gemma, Phi ...) or none.",
         ) from cause
+    return tuple(found)
 
 
 class _UnknownTurnError(Exception):
@@ -76,8 +77,8 @@ def _frequencies(module: nn.Module) -> list[Tensor]:
     return sorted(found, key=len, reverse=True)
 
 
-def _turning(here: Tensor | None, there: Tensor | None, frequencies: list[Tensor]) -> Turning | bool | None:
-    """How `here` became `there`: None = not at all, False = nothing known explains it."""
+def _turning(here: Tensor | None, there: Tensor | None, frequencies: list[Tensor]) -> Turning | None:
+    """How `here` became `there`: None = not at all."""
     if here is None or there is None or _error(here, there) <= 0.0:
         return None
     tried = [(_error(each.moved(here, _APART), there), n, each) for n, each in enumerate(_tries(here, frequencies))]
