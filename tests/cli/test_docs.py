@@ -32,7 +32,17 @@ def test_the_commands_are_complete():
         "everlearn tables": {"create", "list", "set", "delete", "export", "import", "copy", "merge"},
         "everlearn promote": {"propose", "list", "accept", "reject"},
         "everlearn adapters": {"list", "show", "rollback"},
-        "everlearn bench": {"attention", "editing", "lookup", "multihop", "teach", "latency", "forgetting", "temporal"},
+        "everlearn bench": {
+            "attention",
+            "stream",
+            "editing",
+            "lookup",
+            "multihop",
+            "teach",
+            "latency",
+            "forgetting",
+            "temporal",
+        },
     }
     for path, names in groups.items():
         assert set(COMMANDS[path].commands) == names
