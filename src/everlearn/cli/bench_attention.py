@@ -93,7 +93,7 @@ def attention_view(report: AttentionReport) -> RenderableType:
         )
     line = (
         f"one layer {report.width} wide, {report.heads} heads, {report.groups} groups, without MLP, random weights, "
-        f"float32, {report.where['machine']['threads']} thread(s)"
+        f"float32, {report.where['machine']['threads']} thread(s), {report.clock} time"
     )
     return Group(table, Text(line, "dim"))
 

@@ -200,6 +200,8 @@ class ApertisConfig(PreTrainedConfig):
             )
         if self.attention_dropout and "block_sparse" in self.layer_types:
             raise SettingsError("block_sparse layers have no attention_dropout.", hint="Set attention_dropout to 0.")
+        if self.vision_patch_size and self.image_token_id is None:
+            raise SettingsError("vision_patch_size is set, image_token_id is not.", hint="Name the token of a patch.")
         if not 1 <= self.num_experts_per_tok <= self.num_experts:
             raise SettingsError(
                 f"{self.num_experts_per_tok} of {self.num_experts} experts cannot be chosen.",

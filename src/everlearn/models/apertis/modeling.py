@@ -15,6 +15,7 @@ from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from everlearn.errors import ConversationError
 from everlearn.models.apertis.configuration import ApertisConfig
 from everlearn.models.apertis.experts import ApertisExperts, ApertisRouter
 from everlearn.models.apertis.full import ApertisAttention
@@ -25,6 +26,7 @@ from everlearn.models.apertis.linear import ApertisDeltaNet
 from everlearn.models.apertis.norm import RMSNorm
 from everlearn.models.apertis.positions import RotaryEmbedding, alibi_mask
 from everlearn.models.apertis.recurrent import ApertisRecurrentCell
+from everlearn.models.apertis.vision import ApertisPatchEmbedding, with_images
 
 
 class ApertisPreTrainedModel(PreTrainedModel):
@@ -81,12 +83,13 @@ class ApertisModel(ApertisPreTrainedModel):
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.rotary_emb = RotaryEmbedding(config, config.head_dim)
         self.latent_rotary_emb = RotaryEmbedding(config, config.qk_rope_head_dim)
+        self.vision = ApertisPatchEmbedding(config) if config.vision_patch_size else None
         self.gradient_checkpointing = False
         self.post_init()
 
     @merge_with_config_defaults
     @capture_outputs
-    def forward(
+    def forward(  # noqa: PLR0917  transformers' names and order
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -94,6 +97,8 @@ class ApertisModel(ApertisPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        pixel_values: Tensor | None = None,
+        image_sizes: Tensor | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> BaseModelOutputWithPast:
         """Reads tokens after those of the cache.
@@ -106,12 +111,16 @@ class ApertisModel(ApertisPreTrainedModel):
             past_key_values: cache; grows. Made where use_cache is wanted and none is given.
             inputs_embeds: [B, T, D].
             use_cache: whether to return a cache.
+            pixel_values: [N, channels * side * side], patches for the image tokens of input_ids, in their order.
+            image_sizes: [I, 2] long, rows and columns of patches of each image.
             **kwargs: for transformers' attention functions.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Exactly one of input_ids and inputs_embeds must be given.")
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
+        if pixel_values is not None:
+            inputs_embeds = self._seen(inputs_embeds, input_ids, pixel_values, image_sizes)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
         if position_ids is None:
@@ -121,6 +130,15 @@ class ApertisModel(ApertisPreTrainedModel):
         for layer in self.layers:
             hidden_states = layer(hidden_states, surroundings=around, past_key_values=past_key_values, **kwargs)
         return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values)
+
+    def _seen(self, embeds: Tensor, ids: Tensor | None, pixel_values: Tensor, image_sizes: Tensor | None) -> Tensor:
+        token = self.config.image_token_id
+        if self.vision is None or token is None or ids is None or image_sizes is None:
+            raise ConversationError(
+                "Images need a model with vision_patch_size, input_ids, and image_sizes.",
+                hint="Use the processor, and a model that was trained on images.",
+            )
+        return with_images(embeds, ids, self.vision(pixel_values, image_sizes), token)
 
     def surroundings(
         self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Cache | None
@@ -169,7 +187,7 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
         self.post_init()
 
     @can_return_tuple
-    def forward(  # noqa: PLR0917  transformers' order
+    def forward(  # noqa: PLR0913, PLR0917  transformers' names and order
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -179,6 +197,8 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        pixel_values: Tensor | None = None,
+        image_sizes: Tensor | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> CausalLMOutputWithPast:
         """Predicts the next token at each place.
@@ -192,6 +212,8 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
             use_cache: whether to return a cache.
             labels: [B, T] long, the tokens themselves; -100 where nothing is to be learned.
             logits_to_keep: how many of the last places to predict at, or which; 0: all.
+            pixel_values: as in the decoder.
+            image_sizes: as in the decoder.
             **kwargs: `num_items_in_batch` for the loss; the rest for transformers' attention functions.
 
         Returns:
@@ -205,6 +227,8 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
+            pixel_values=pixel_values,
+            image_sizes=image_sizes,
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state
@@ -222,6 +246,20 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def prepare_inputs_for_generation(
+        self,
+        *args: Any,  # noqa: ANN401
+        is_first_iteration: bool | None = False,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:
+        """As transformers does it; images are read once, with the prompt."""
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
+            *args, is_first_iteration=is_first_iteration, **kwargs
+        )
+        if not is_first_iteration and inputs.get("use_cache", True):
+            inputs["pixel_values"] = inputs["image_sizes"] = None
+        return inputs
 
     def _ahead_loss(self, hidden_states: Tensor, embeds: Tensor, labels: Tensor) -> Tensor:
         """Returns the mean loss of the heads; rows are taken to begin at their first place, without padding."""
