@@ -83,7 +83,7 @@ class Batcher:
         model: BaseModel,
         max_rows: int = 16,
         max_waiting: int = 64,
-        prefill_tokens: int = 512,
+        prefill_tokens: int = 128,
         kept_bytes: int = 256 * 2**20,
     ) -> None:
         given = {"max_rows": max_rows, "max_waiting": max_waiting, "prefill_tokens": prefill_tokens}
