@@ -9,6 +9,7 @@ Answers are sampled without a stop (the stop token is forbidden), so each has th
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -26,7 +27,24 @@ from everlearn.evaluation.machine import commit, machine, versions
 from everlearn.records import Lesson, Sampling
 from everlearn.store.in_memory import InMemoryDerivedStore, InMemoryLessonStore
 
-TOPICS = "harbours bread glaciers violins bees lighthouses canals comets tea bridges owls salt kites maps ferns clocks".split()
+TOPICS = [
+    "harbours",
+    "bread",
+    "glaciers",
+    "violins",
+    "bees",
+    "lighthouses",
+    "canals",
+    "comets",
+    "tea",
+    "bridges",
+    "owls",
+    "salt",
+    "kites",
+    "maps",
+    "ferns",
+    "clocks",
+]
 
 
 def main() -> None:
@@ -93,7 +111,7 @@ def joining(engine: Engine, sampling: Sampling, prefill_tokens: int) -> dict[str
     late.answer()
     first = time.perf_counter() - asked_at
     batcher.close()
-    gaps = [b - a for a, b in zip(stamps, stamps[1:], strict=False) if b > asked_at]
+    gaps = [b - a for a, b in itertools.pairwise(stamps) if b > asked_at]
     return {"longest_stall_ms": 1000 * max(gaps, default=0.0), "answer_ms": 1000 * first}
 
 
@@ -163,8 +181,7 @@ def _gaps(ticket: Ticket, seconds: float, thread: threading.Thread | None = None
     else:
         thread.join()
     ended.set()
-    recent = [s for s in stamps]
-    gaps = [1000 * (b - a) for a, b in zip(recent, recent[1:], strict=False)]
+    gaps = [1000 * (b - a) for a, b in itertools.pairwise(stamps)]
     return [gap for gap in gaps if gap > 1.0]  # what was said before is told at once
 
 
