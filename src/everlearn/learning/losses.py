@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -11,8 +12,10 @@ from torch.nn import functional
 
 from everlearn.learning.examples import Encoded, SoftTargets
 from everlearn.models.base import BaseModel
+from everlearn.models.prefix import logits_behind
 
 IGNORED = -100
+_WORTH_SHARING = 8  # tokens
 
 
 class Batch(NamedTuple):
@@ -47,8 +50,26 @@ def answer_logits(model: BaseModel, batch: Batch) -> Tensor:
     return logits.float()
 
 
+def answer_logits_alike(model: BaseModel, rows: Sequence[Encoded]) -> Tensor:
+    """Like `answer_logits`, where all rows wear the same adapter or none: what all begin with is read once."""
+    shared = shared_prefix(rows)
+    # A sliding window counts places, and padding between the beginning and the rest would move it.
+    if len(rows) < 2 or shared < _WORTH_SHARING or not model.sees_all:
+        return answer_logits(model, batch_of(rows, model.device))
+    behind = batch_of([replace(row, prompt=row.prompt[shared:]) for row in rows], model.device)
+    steps = behind.labels.shape[1]
+    return logits_behind(model, rows[0].prompt[:shared], behind.ids, behind.mask, steps).float()
+
+
+def shared_prefix(rows: Sequence[Encoded]) -> int:
+    """How many tokens all prompts begin with; at least one of each prompt stays behind them."""
+    first, last = min(row.prompt for row in rows), max(row.prompt for row in rows)
+    most = min(len(row.prompt) for row in rows) - 1
+    return next((n for n in range(most) if first[n] != last[n]), max(most, 0))
+
+
 def losses_of(model: BaseModel, rows: Sequence[Encoded], *, temperature: float = 1.0, smoothing: float = 0.0) -> Tensor:
-    """The loss [B] of each example: mean over its answer tokens.
+    """The loss [B] of each example: mean over its answer tokens. All rows wear the same adapter, or none.
 
     Args:
         model: computes.
@@ -57,7 +78,7 @@ def losses_of(model: BaseModel, rows: Sequence[Encoded], *, temperature: float =
         smoothing: label smoothing where it has none.
     """
     batch = batch_of(rows, model.device)
-    logits = answer_logits(model, batch)
+    logits = answer_logits_alike(model, rows)
     flat = functional.cross_entropy(
         logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="none", label_smoothing=smoothing
     ).view(batch.labels.shape)

@@ -121,6 +121,15 @@ class BaseModel:
         """Number format of the weights."""
         return next(self.module.parameters()).dtype
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether every token attends to all before it, however far they lie back in the tensors."""
+        return not getattr(self._config, "sliding_window", None)
+
+    def takes(self, argument: str) -> bool:
+        """Whether the module's forward has an argument of this name."""
+        return argument in self._arguments
+
     def new_cache(self, window: RollingWindow | None = None) -> KeyValueCache:
         """Returns an empty cache; it takes on as many rows as the first ids have. None = it keeps all tokens."""
         return KeyValueCache(window=window)
