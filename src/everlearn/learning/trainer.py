@@ -130,6 +130,7 @@ class Trainer:
         """One update of the weights on new and replayed examples; returns its loss."""
         begun, settings = time.perf_counter(), self.settings
         batch = [(row, True) for row in self._new(rows, step)] + [(row, False) for row in self._old(step)]
+        batch.sort(key=lambda pair: len(pair[0].prompt) + len(pair[0].answer))  # little padding in each part
         parts = [batch[n : n + settings.micro_batch] for n in range(0, len(batch), settings.micro_batch)]
         sums = {"task": 0.0, "replay": 0.0, "ewc": 0.0, "loss": 0.0}
         self._optimizer.zero_grad(set_to_none=True)
