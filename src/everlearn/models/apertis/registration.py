@@ -5,12 +5,20 @@ from __future__ import annotations
 from transformers.cache_utils import (
     DYNAMIC_LAYER_TYPE_MAPPING,
     STATIC_LAYER_TYPE_MAPPING,
+    DynamicCache,
     DynamicLayer,
     StaticLayer,
 )
 
-from everlearn.models.apertis.configuration import LAYER_KINDS, STATE_KINDS
+from everlearn.models.apertis.configuration import LAYER_KINDS, STATE_KINDS, ApertisConfig
 from everlearn.models.apertis.states import StateLayer
+
+Cache = DynamicCache
+
+
+def empty_cache(config: ApertisConfig) -> Cache:
+    """A cache of keys and values, or of states, as each layer of a configuration needs it."""
+    return DynamicCache(config=config)
 
 
 def register_cache_layers() -> None:
