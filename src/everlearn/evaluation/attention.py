@@ -15,7 +15,7 @@ from torch import Tensor
 from everlearn.evaluation.machine import commit, machine, versions
 from everlearn.models.apertis import ApertisConfig, ApertisModel
 from everlearn.models.apertis.configuration import LAYER_KINDS, STATE_KINDS
-from everlearn.models.apertis.registration import Cache, empty_cache
+from everlearn.models.apertis.registration import DynamicCache, empty_cache
 from everlearn.models.apertis.states import StateLayer
 
 PREFILL_LENGTHS = (1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
@@ -164,7 +164,7 @@ class _Layer:
             times.append(self.clock() - begun)
         return statistics.median(times) * 1000, kept
 
-    def _filled(self, length: int) -> Cache:
+    def _filled(self, length: int) -> DynamicCache:
         """Returns a cache as it is after `length` tokens; keys and values are random, a state is really read."""
         cache = empty_cache(self.config)
         if self.kind in STATE_KINDS:
@@ -181,7 +181,7 @@ class _Layer:
         return cache
 
 
-def _bytes(cache: Cache) -> int:
+def _bytes(cache: DynamicCache) -> int:
     layer = cache.layers[0]
     if isinstance(layer, StateLayer):
         return layer.nbytes

@@ -13,10 +13,10 @@ from transformers.cache_utils import (
 from everlearn.models.apertis.configuration import LAYER_KINDS, STATE_KINDS, ApertisConfig
 from everlearn.models.apertis.states import StateLayer
 
-Cache = DynamicCache
+__all__ = ["DynamicCache", "empty_cache", "register_cache_layers"]
 
 
-def empty_cache(config: ApertisConfig) -> Cache:
+def empty_cache(config: ApertisConfig) -> DynamicCache:
     """A cache of keys and values, or of states, as each layer of a configuration needs it."""
     return DynamicCache(config=config)
 
