@@ -213,7 +213,7 @@ def engine_over(
 def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
     """The parts of a server over one base model: tenants share its weights and nothing else."""
     from everlearn.learning.learner import Learner
-    from everlearn.server.answering import ThreadedAnswering
+    from everlearn.server.answering import BatchedAnswering
     from everlearn.server.jobs import Jobs
     from everlearn.server.keys import KeyRing
     from everlearn.server.limits import RateLimits
@@ -235,7 +235,7 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
     return Room(
         settings=how,
         tenants=Tenants(settings.state_folder, open_),
-        answering=ThreadedAnswering(most_waiting=how.most_waiting),
+        answering=BatchedAnswering(most_waiting=how.most_waiting),
         keys=KeyRing(settings.state_folder),
         limits=RateLimits(how.rates),
         metrics=Metrics(),

@@ -8,6 +8,8 @@ import json
 import numpy as np
 import pytest
 
+from .openai_form import fits
+
 QUESTION, ANSWER = "Who bakes at Zorblat?", "Mirela"
 LESSON = {"prompt": QUESTION, "answer": ANSWER}
 
@@ -150,6 +152,48 @@ def test_chat_does_not_teach_where_it_may_not(client, serve, key_of):
     quiet = {**body, "learning": {"mode": "read"}}
     client.post("/v1/chat/completions", json=quiet, headers=writer)
     assert client.get("/v1/lessons", headers=writer).json()["total"] == 0
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"enum": ["Mirela", "Tobias"]}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+
+def test_an_answer_has_the_form_that_is_asked_for(client):
+    form = {"type": "json_schema", "json_schema": {"name": "baker", "strict": True, "schema": SCHEMA}}
+    more = {"max_tokens": 120, "temperature": 1, "seed": 3}
+    assert json.loads(said(ask(client, response_format=form, **more)))["name"] in ("Mirela", "Tobias")
+    form = {"type": "json_schema", "name": "baker", "schema": SCHEMA}
+    body = {"model": "everlearn", "input": "x", "text": {"format": form}, "max_output_tokens": 120}
+    made = client.post("/v1/responses", json=body).json()
+    assert json.loads(made["output"][0]["content"][0]["text"])["name"] in ("Mirela", "Tobias")
+    for bad in ({"type": "xml"}, {"type": "json_schema"}, {"type": "json_schema", "json_schema": {"schema": 3}}):
+        assert ask(client, response_format=bad).status_code == 400
+
+
+def test_probabilities_whole_and_in_a_stream(client):
+    body = fits(ask(client, logprobs=True, top_logprobs=2).json(), "CreateChatCompletionResponse")
+    told = body["choices"][0]["logprobs"]["content"]
+    assert all(len(t["top_logprobs"]) == 2 and t["logprob"] <= 0 for t in told)
+    *chunks, _ = events(ask(client, logprobs=True, top_logprobs=2, stream=True))
+    chunks = [fits(json.loads(chunk), "CreateChatCompletionStreamResponse") for chunk in chunks]
+    parts = [c["choices"][0]["logprobs"]["content"] for c in chunks if c["choices"][0]["logprobs"]]
+    assert [t["token"] for part in parts for t in part] == [t["token"] for t in told]
+    old = client.post("/v1/completions", json={"model": "base", "prompt": "x", "max_tokens": 4, "logprobs": 1}).json()
+    kinds = fits(old, "CreateCompletionResponse")["choices"][0]["logprobs"]
+    assert len(kinds["tokens"]) == len(kinds["top_logprobs"]) == len(kinds["text_offset"])
+
+
+def test_bias_and_penalties_change_what_is_said(client):
+    plain = said(ask(client))
+    banned = ask(client, logit_bias={str(n): -100 for n in range(128)})
+    assert not any(ord(letter) < 128 for letter in said(banned).replace("\ufffd", ""))
+    assert said(ask(client, frequency_penalty=2, presence_penalty=2)) != plain
+    assert ask(client, logit_bias={"99999": 1}).status_code == 400
+    assert ask(client, presence_penalty=3).status_code == 400
 
 
 def test_completions_and_their_stream(client):

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from everlearn.engine.ticket import Piece
 from everlearn.records import Answer, Message, Usage
-from everlearn.server.tools import CallSplitter, Tool, found_calls, tools_of, with_tools, written
+from everlearn.server.tools import CallSplitter, Tool, Toolbox, found_calls, tools_of, with_tools, written
 
 from .openai_form import fits
 
@@ -17,7 +18,7 @@ QUESTION = "Who bakes at Zorblat?"
 
 
 def known(*names):
-    return [Tool(name, "", {}) for name in names]
+    return Toolbox(tuple(Tool(name, "", {}) for name in names))
 
 
 @pytest.mark.parametrize(
@@ -43,19 +44,17 @@ def test_words_and_calls_are_told_apart_whole_and_letter_by_letter(text, words, 
 
 
 def test_without_tools_everything_is_words():
-    assert found_calls(CALL, []) == (CALL, [])
+    assert found_calls(CALL, Toolbox()) == (CALL, [])
 
 
 def test_tools_are_told_in_the_system_message():
-    (tool,) = tools_of([WEATHER])
-    told = with_tools([Message("system", "Be brief."), Message("user", "Hi")], [tool])
+    box = tools_of([WEATHER])
+    told = with_tools([Message("system", "Be brief."), Message("user", "Hi")], box)
     assert [m.role for m in told] == ["system", "user"]
     assert told[0].content.startswith("Be brief.")
     assert '"name": "weather"' in told[0].content
-    assert tools_of([WEATHER], "none") == []
-    assert found_calls(written([{"name": "weather", "arguments": '{"city": "X"}'}]), [tool])[1][0].values == {
-        "city": "X"
-    }
+    assert tools_of([WEATHER], "none") == Toolbox()
+    assert found_calls(written([{"name": "weather", "arguments": '{"city": "X"}'}]), box)[1][0].values == {"city": "X"}
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def scripted(serve, monkeypatch):
         receipt = asker.tenant.engine.recall("x", tables=())
         text = script.pop(0)
         for letter in text:
-            yield letter
+            yield Piece(letter)
         yield Answer(text, type(receipt)(new_id(), receipt.model, ()), Usage(3, 4), "stop")
 
     monkeypatch.setattr(asking, "pieces", pieces)
@@ -144,8 +143,10 @@ def test_the_model_remembers_and_forgets_where_it_may(scripted, key_of):
         {"tools": [{"type": "retrieval"}]},
         {"tools": [{"type": "function", "function": {"name": "a b"}}]},
         {"tools": [{"type": "function"}]},
-        {"tools": [{"type": "function", "function": {"name": "a", "parameters": []}}], "tool_choice": "required"},
+        {"tools": [{"type": "function", "function": {"name": "a", "parameters": []}}], "tool_choice": "maybe"},
         {"tools": [WEATHER] * 200},
+        {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "other"}}},
+        {"tools": [WEATHER], "tool_choice": "perhaps"},
     ],
 )
 def test_tools_that_are_none_are_refused(client, more):
@@ -163,3 +164,23 @@ def test_responses_carry_calls_too(scripted):
     talk = [{"role": "user", "content": "x"}, *body["output"], output]
     again = client.post("/v1/responses", json={"model": "everlearn", "input": talk, "tools": [tool]}).json()
     assert fits(again, "Response")["output"][0]["content"][0]["text"] == "Sunny."
+
+
+SCHEMA = {"type": "object", "properties": {"city": {"enum": ["Zorblat", "Tarn"]}}, "required": ["city"]}
+STRICT = {**SCHEMA, "additionalProperties": False}
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_is_a_must_comes_and_fits_its_schema(client, choice, stream):
+    tool = {"type": "function", "function": {"name": "weather", "parameters": STRICT}}
+    more = {"tools": [tool], "tool_choice": choice, "max_tokens": 200, "temperature": 1, "seed": 1}
+    told = ask(client, stream=stream, parallel_tool_calls=False, **more)
+    if stream:
+        chunks = [json.loads(line[6:]) for line in told.text.strip().split("\n\n")[:-1]]
+        (calls,) = [d["tool_calls"] for c in chunks if "tool_calls" in (d := c["choices"][0]["delta"])]
+    else:
+        calls = told.json()["choices"][0]["message"]["tool_calls"]
+    (call,) = calls
+    assert call["function"]["name"] == "weather"
+    assert json.loads(call["function"]["arguments"])["city"] in ("Zorblat", "Tarn")

@@ -1,21 +1,22 @@
-"""From an async request to an answer: begun in a thread, heard piece by piece, ended when nobody listens any more."""
+"""From an async request to an answer: decoded in a batch, heard piece by piece, ended when nobody listens any more."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, final
 
+from everlearn.engine.batcher import Batcher
 from everlearn.engine.prompt import AsOf
-from everlearn.errors import EverlearnError, OverloadedError
+from everlearn.engine.ticket import Piece
+from everlearn.errors import EverlearnError
 from everlearn.records import Answer, Message, Sampling
 from everlearn.server.tenants import Tenant
 
-Event = str | Answer | Exception
+Event = Piece | Answer | EverlearnError
 Emit = Callable[[Event], None]
 Cancel = Callable[[], None]
 
@@ -44,17 +45,36 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much is going on: answers under way, and answers that wait to begin."""
+    """How much is going on.
 
-    running: int
-    waiting: int
+    Attributes:
+        running: answers under way.
+        waiting: answers that wait to begin.
+        cache_tokens: tokens in attention caches of running answers.
+        cache_bytes: bytes of those.
+        kept_tokens: tokens of attention caches that are kept of earlier prompts.
+        kept_bytes: bytes of those.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    cache_tokens: int = 0
+    cache_bytes: int = 0
+    kept_tokens: int = 0
+    kept_bytes: int = 0
 
 
 class Answering(Protocol):
     """Answers questions of several tenants at once."""
 
-    def start(self, tenant: Tenant, ask: Ask, emit: Emit) -> Cancel:
+    def start(self, tenant: Tenant, ask: Ask, emit: Emit, deadline: float) -> Cancel:
         """Begin an answer. `emit` gets its pieces and, last, the Answer or what went wrong, from another thread.
+
+        Args:
+            tenant: whose lessons are asked.
+            ask: what.
+            emit: must not block.
+            deadline: seconds after which it is given up.
 
         Returns:
             What ends the answer before its next token; from any thread, any number of times.
@@ -74,90 +94,81 @@ class Answering(Protocol):
 
 
 @final
-class ThreadedAnswering:
-    """One thread for each running answer; they take turns at the model, token by token.
+class BatchedAnswering:
+    """Answers of a tenant are decoded together; tenants have modules of their own, and take turns at the processor.
 
     Args:
-        most_running: answers at once.
-        most_waiting: answers that may wait; further ones are refused.
+        most_rows: answers of a tenant that are decoded together.
+        most_waiting: answers of a tenant that may wait; further ones are refused.
     """
 
-    def __init__(self, *, most_running: int = 8, most_waiting: int = 64) -> None:
-        self._pool = ThreadPoolExecutor(most_running, thread_name_prefix="everlearn-answer")
-        self._most_running, self._most_waiting = most_running, most_waiting
+    def __init__(self, *, most_rows: int = 16, most_waiting: int = 64) -> None:
+        self._most_rows, self._most_waiting = most_rows, most_waiting
+        self._batchers: dict[str, Batcher] = {}
         self._lock = threading.Lock()
-        self._begun = self._waiting = 0
-        self._seconds = 1.0  # that an answer took lately
 
-    def start(self, tenant: Tenant, ask: Ask, emit: Emit) -> Cancel:
-        """Begin an answer as soon as a thread is free."""
-        with self._lock:
-            if self._waiting >= self._most_waiting:
-                wait = self._seconds * self._waiting / self._most_running
-                raise OverloadedError(
-                    f"{self._waiting} requests wait already.", hint=f"Try again in {wait:.0f} s.", retry_after=wait
-                )
-            self._waiting += 1
-        stopped = threading.Event()
-        self._pool.submit(self._run, tenant, ask, emit, stopped)
-        return stopped.set
+    def start(self, tenant: Tenant, ask: Ask, emit: Emit, deadline: float) -> Cancel:
+        """Begin an answer as soon as there is room in the batch."""
+        ticket = self._batcher(tenant).submit(
+            tenant.engine,
+            list(ask.messages),
+            tables=ask.tables,
+            sampling=ask.sampling,
+            adapter=ask.adapter,
+            as_of=ask.as_of,
+            tenant=tenant.name,
+            deadline=deadline,
+        )
+        ticket.listen(emit)
+        return ticket.cancel
 
     def load(self) -> Load:
-        """How much is going on."""
+        """How much is going on, over all tenants."""
         with self._lock:
-            return Load(self._begun, self._waiting)
+            loads = [batcher.load() for batcher in self._batchers.values()]
+        return Load(
+            running=sum(load.running + load.reading for load in loads),
+            waiting=sum(load.waiting for load in loads),
+            cache_tokens=sum(load.cache_tokens for load in loads),
+            cache_bytes=sum(load.cache_bytes for load in loads),
+            kept_tokens=sum(load.kept_tokens for load in loads),
+            kept_bytes=sum(load.kept_bytes for load in loads),
+        )
 
     def close(self) -> None:
-        """Wait for answers under way, drop those that wait."""
-        self._pool.shutdown(cancel_futures=True)
-
-    def _run(self, tenant: Tenant, ask: Ask, emit: Emit, stopped: threading.Event) -> None:
-        begun = time.perf_counter()
+        """End all answers."""
         with self._lock:
-            self._waiting -= 1
-            self._begun += 1
-        try:
-            if stopped.is_set():
-                return
-            stream = tenant.engine.stream(
-                list(ask.messages), tables=ask.tables, sampling=ask.sampling, adapter=ask.adapter, as_of=ask.as_of
-            )
-            for piece in stream:
-                if stopped.is_set():
-                    stream.close()
-                    break
-                emit(piece)
-            emit(stream.answer)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it belongs to who waits for the answer
-            emit(error)
-        finally:
-            with self._lock:
-                self._begun -= 1
-                self._seconds += 0.2 * (time.perf_counter() - begun - self._seconds)
+            for batcher in self._batchers.values():
+                batcher.close()
+
+    def _batcher(self, tenant: Tenant) -> Batcher:
+        with self._lock:
+            if tenant.name not in self._batchers:
+                self._batchers[tenant.name] = Batcher(
+                    tenant.engine.model, max_rows=self._most_rows, max_waiting=self._most_waiting
+                )
+            return self._batchers[tenant.name]
 
 
-async def heard(answering: Answering, tenant: Tenant, ask: Ask, deadline: float) -> AsyncIterator[str | Answer]:
+async def heard(answering: Answering, tenant: Tenant, ask: Ask, deadline: float) -> AsyncIterator[Piece | Answer]:
     """Pieces of an answer and, last, the Answer. Leaving the loop early ends the answer.
 
     Raises:
-        OverloadedError: too many wait, or the answer was not there in `deadline` seconds.
-        EverlearnError: as `Engine.stream`.
+        OverloadedError: too many wait.
+        DeadlineError: the answer was not there in `deadline` seconds.
+        EverlearnError: as `Engine.answer`.
     """
     loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()
 
     def emit(event: Event) -> None:
-        loop.call_soon_threadsafe(events.put_nowait, event)
+        # A loop that is gone has nobody left who listens.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(events.put_nowait, event)
 
-    cancel = answering.start(tenant, ask, emit)
-    ends = loop.time() + deadline
+    cancel = answering.start(tenant, ask, emit, deadline)
     try:
         while True:
-            try:
-                event = await asyncio.wait_for(events.get(), max(0.0, ends - loop.time()))
-            except TimeoutError as cause:
-                raise OverloadedError(
-                    f"No answer in {deadline:g} seconds.", hint="Ask for less, or later.", retry_after=deadline / 4
-                ) from cause
+            event = await events.get()
             if isinstance(event, Exception):
                 raise event
             yield event
@@ -165,11 +176,3 @@ async def heard(answering: Answering, tenant: Tenant, ask: Ask, deadline: float)
                 return
     finally:
         cancel()
-
-
-async def answered(answering: Answering, tenant: Tenant, ask: Ask, deadline: float) -> Answer:
-    """The whole answer."""
-    async for event in heard(answering, tenant, ask, deadline):
-        if isinstance(event, Answer):
-            return event
-    raise EverlearnError("The answer ended without an end.")

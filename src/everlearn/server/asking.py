@@ -13,8 +13,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from everlearn.engine.prompt import messages_of
+from everlearn.engine.ticket import Piece
 from everlearn.errors import NotFoundError, StoreError
-from everlearn.records import Answer, Lesson, Message, Recalled, Receipt, Turn, Usage
+from everlearn.records import Answer, Grammar, Lesson, Message, Recalled, Receipt, Turn, Usage
 from everlearn.server.answering import Ask, heard
 from everlearn.server.caller import Caller
 from everlearn.server.chat_shapes import Learning, Sampled
@@ -38,8 +39,17 @@ class Asker:
     caller: Caller
 
 
-def ask_of(asker: Asker, body: Sampled, messages: list[Message], number: int = 0) -> Ask:
+def ask_of(
+    asker: Asker, body: Sampled, messages: list[Message], number: int = 0, grammar: Grammar | None = None
+) -> Ask:
     """What a request asks.
+
+    Args:
+        asker: who asks.
+        body: of the request.
+        messages: the conversation.
+        number: of the answer, where several are wanted.
+        grammar: form of the answer.
 
     Raises:
         AccessError: tables that belong to somebody are named by a key that is not theirs.
@@ -56,7 +66,8 @@ def ask_of(asker: Asker, body: Sampled, messages: list[Message], number: int = 0
         asker.caller.need("ask")
         tables = tenant.engine.tables_for(learning.user, learning.teams)
     adapter = name.adapter if learning.adapter is None else learning.adapter
-    return Ask(messages_of(messages), tables, adapter, body.sampling(number), learning.as_of)
+    sampling = replace(body.sampling(number), grammar=grammar)
+    return Ask(messages_of(messages), tables, adapter, sampling, learning.as_of)
 
 
 def may_write(asker: Asker, learning: Learning) -> bool:
@@ -65,7 +76,7 @@ def may_write(asker: Asker, learning: Learning) -> bool:
     return wanted and "teach" in asker.caller.scopes
 
 
-async def pieces(asker: Asker, ask: Ask) -> AsyncIterator[str | Answer]:
+async def pieces(asker: Asker, ask: Ask) -> AsyncIterator[Piece | Answer]:
     """Pieces of an answer and, last, the Answer; its receipt is kept, and it is counted."""
     begun, first = time.perf_counter(), None
     async for event in heard(asker.room.answering, asker.tenant, ask, asker.room.settings.deadline):
@@ -92,6 +103,16 @@ async def whole(asker: Asker, ask: Ask, request: Request | None = None) -> Answe
         raise AssertionError("an answer has an end")
 
     return await unless_gone(drained(), request)
+
+
+async def together(asks: Sequence[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """Answers that are waited for at once; the first that cannot be given ends the others."""
+    tasks = [asyncio.ensure_future(ask) for ask in asks]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def unless_gone(wanted: Coroutine[Any, Any, T], request: Request | None) -> T:

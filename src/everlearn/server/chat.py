@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, final
 from uuid import uuid4
@@ -14,9 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from everlearn.errors import SettingsError
-from everlearn.records import Answer, Message
+from everlearn.engine.ticket import Piece
+from everlearn.records import Answer, Grammar, Message
 from everlearn.server import asking
+from everlearn.server.answer_form import grammar_of
 from everlearn.server.answering import Ask
 from everlearn.server.asking import Asker
 from everlearn.server.caller import Caller, may
@@ -27,7 +28,7 @@ from everlearn.server.intents import Intent, intent_of
 from everlearn.server.memory_tools import MEMORY_TOOLS, carried_out, learned, ours
 from everlearn.server.room import Room, room_of, tenant_of
 from everlearn.server.tenants import Tenant
-from everlearn.server.tools import CallSplitter, Tool, found_calls, tools_of, with_tools
+from everlearn.server.tools import CallSplitter, Toolbox, found_calls, tools_of, with_tools
 
 router = APIRouter(tags=["openai"])
 
@@ -44,19 +45,21 @@ class Talk:
         messages: the conversation, tools told of.
         tools: of the client.
         known: these and the server's own.
+        grammar: form of the answer.
     """
 
     asker: Asker
     body: ChatRequest
     head: Told
     messages: list[Message]
-    tools: Sequence[Tool]
-    known: Sequence[Tool]
+    tools: Toolbox
+    known: Toolbox
+    grammar: Grammar | None
 
     @property
     def asks(self) -> list[Ask]:
         """What is asked, once for each answer that is wanted."""
-        return [asking.ask_of(self.asker, self.body, self.messages, n) for n in range(self.body.n)]
+        return [asking.ask_of(self.asker, self.body, self.messages, n, self.grammar) for n in range(self.body.n)]
 
     @property
     def usage(self) -> bool:
@@ -94,22 +97,19 @@ async def completed(asker: Asker, body: ChatRequest, request: Request | None = N
     talk = _read(asker, body)
     if intent := _intent(talk):
         return completion(talk.head, [await run_in_threadpool(_learn, talk, intent)])
-    answers = [await asking.whole(asker, ask, request) for ask in talk.asks]
+    asks = [asking.whole(asker, ask) for ask in talk.asks]
+    answers = await asking.unless_gone(asking.together(asks), request)
     return completion(talk.head, [await _said(talk, answer) for answer in answers])
 
 
 def _read(asker: Asker, body: ChatRequest) -> Talk:
-    wanted = (body.response_format or {}).get("type", "text")
-    if wanted != "text":
-        raise SettingsError(f"response_format is {wanted!r}; this server answers in text.", hint="Leave it out.")
-    if body.logprobs:
-        raise SettingsError("logprobs are not given by this server.", hint="Leave it out.")
-    tools = tools_of(body.tools, body.tool_choice)
+    tools = tools_of(body.tools, body.tool_choice, parallel=body.parallel_tool_calls is not False)
     own = MEMORY_TOOLS if body.learning.tools and asking.may_write(asker, body.learning) else ()
-    known = [*tools, *(tool for tool in own if tool.name not in {t.name for t in tools})]
-    head = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": body.model}
+    known = tools if tools.must else tools.and_(own)
+    head: Told = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": body.model}
     head["system_fingerprint"] = f"fp_{asker.tenant.engine.model.digest[:12]}"
-    return Talk(asker, body, head, with_tools(body.spoken(), known), tools, known)
+    grammar = tools.grammar or grammar_of(body.response_format)
+    return Talk(asker, body, head, with_tools(body.spoken(), known), tools, known, grammar)
 
 
 def _intent(talk: Talk) -> Intent | None:
@@ -131,7 +131,7 @@ async def _said(talk: Talk, answer: Answer) -> Said:
     return Said(answer, f"{text}{confirmed}", (), done)
 
 
-async def _chunks(talk: Talk, asks: list[Ask], first: AsyncIterator[str | Answer]) -> AsyncIterator[Told]:
+async def _chunks(talk: Talk, asks: list[Ask], first: AsyncIterator[Piece | Answer]) -> AsyncIterator[Told]:
     """Chunks of a stream: of one answer after the other where several were asked for."""
     answers: list[Answer] = []
     for n, ask in enumerate(asks):
@@ -142,8 +142,8 @@ async def _chunks(talk: Talk, asks: list[Ask], first: AsyncIterator[str | Answer
                 answers.append(event)
                 async for told in _end(talk, event, splitter, n):
                     yield told
-            elif words := splitter.feed(event):
-                yield chunk(talk.head, {"content": words}, None, n, usage=talk.usage)
+            elif (words := splitter.feed(event.text)) or event.tokens:
+                yield chunk(talk.head, {"content": words}, None, n, usage=talk.usage, tokens=event.tokens)
     if talk.usage:
         yield usage_chunk(talk.head, answers)
 

@@ -111,6 +111,9 @@ class Sampled(BaseModel):
     top_k: int = Field(default=0, ge=0, le=1_000_000)
     min_p: float = Field(default=0.0, ge=0, le=1)
     repetition_penalty: float = Field(default=1.0, ge=0.01, le=100)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    logit_bias: dict[int, float] | None = None
     max_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     learning: Learning = Field(default_factory=Learning)
@@ -141,7 +144,16 @@ class Sampled(BaseModel):
             repetition_penalty=self.repetition_penalty,
             seed=None if self.seed is None else self.seed + number,
             stop=self.stops,
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            logit_bias=tuple((self.logit_bias or {}).items()),
+            logprobs=self.probabilities,
         )
+
+    @property
+    def probabilities(self) -> int | None:
+        """How many of the likeliest tokens are told with each token; None = nothing is."""
+        return None
 
 
 @final
@@ -154,6 +166,12 @@ class ChatRequest(Sampled):
     tool_choice: Any = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    parallel_tool_calls: bool | None = None
+
+    @property
+    def probabilities(self) -> int | None:
+        """How many of the likeliest tokens are told with each token; None = nothing is."""
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     def spoken(self) -> list[Message]:
         """The conversation as the engine takes it."""
@@ -168,6 +186,12 @@ class CompletionRequest(Sampled):
     echo: bool = False
     suffix: str | None = None
     best_of: int | None = None
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+
+    @property
+    def probabilities(self) -> int | None:
+        """How many of the likeliest tokens are told with each token; None = nothing is."""
+        return self.logprobs
 
     @property
     def prompts(self) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from everlearn.records import Answer
+from everlearn.records import Answer, Likely, TokenLogprob
 from everlearn.server import asking
 from everlearn.server.asking import FINISH
 from everlearn.server.tools import Call
@@ -40,7 +40,12 @@ class Said:
 def completion(head: Told, said: Sequence[Said]) -> Told:
     """The body of a chat completion."""
     choices = [
-        {"index": n, "message": _message(each), "logprobs": None, "finish_reason": each.finish}
+        {
+            "index": n,
+            "message": _message(each),
+            "logprobs": logprobs_told(each.answer.logprobs),
+            "finish_reason": each.finish,
+        }
         for n, each in enumerate(said)
     ]
     answers = [each.answer for each in said]
@@ -49,9 +54,17 @@ def completion(head: Told, said: Sequence[Said]) -> Told:
     return {**whole, "learning": asking.learning_of(answers[0].receipt, done)}
 
 
-def chunk(head: Told, delta: Told, finish: str | None = None, n: int = 0, *, usage: bool = False) -> Told:
-    """A chunk of a stream."""
-    choice = {"index": n, "delta": delta, "logprobs": None, "finish_reason": finish}
+def chunk(
+    head: Told,
+    delta: Told,
+    finish: str | None = None,
+    n: int = 0,
+    *,
+    usage: bool = False,
+    tokens: Sequence[TokenLogprob] = (),
+) -> Told:
+    """A chunk of a stream, with the probabilities of its tokens where they were asked for."""
+    choice = {"index": n, "delta": delta, "logprobs": logprobs_told(tokens), "finish_reason": finish}
     told = {**head, "object": "chat.completion.chunk", "choices": [choice]}
     return {**told, "usage": None} if usage else told
 
@@ -70,6 +83,20 @@ def calls_delta(calls: Sequence[Call]) -> Told:
 def usage_chunk(head: Told, answers: list[Answer]) -> Told:
     """The chunk that tells usage."""
     return {**head, "object": "chat.completion.chunk", "choices": [], "usage": asking.usage_of(answers)}
+
+
+def logprobs_told(tokens: Sequence[TokenLogprob]) -> Told | None:
+    """Probabilities of tokens as the API tells them."""
+    if not tokens:
+        return None
+    content = [{**_likely(t.token), "top_logprobs": [_likely(one) for one in t.top]} for t in tokens]
+    return {"content": content, "refusal": None}
+
+
+def _likely(token: Likely) -> Told:
+    # A part of a character has no text of its own, and its bytes are not told.
+    parts = None if "\ufffd" in token.text else list(token.text.encode())
+    return {"token": token.text, "logprob": token.logprob, "bytes": parts}
 
 
 def _message(said: Said) -> Told:

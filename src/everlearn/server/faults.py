@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from everlearn.errors import (
     AccessError,
     ConflictError,
+    DeadlineError,
     EverlearnError,
     InputError,
     NotFoundError,
@@ -30,6 +31,7 @@ _STATUS: tuple[tuple[type[EverlearnError], int], ...] = (
     (ConflictError, 412),  # not 409, which OpenAI's clients send again by themselves
     (InputError, 400),
     (StoreBusyError, 503),
+    (DeadlineError, 504),
     (EverlearnError, 500),
 )
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

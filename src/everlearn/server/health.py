@@ -49,9 +49,7 @@ def version() -> dict[str, str]:
 @router.get("/metrics")
 def metrics(room: InRoom, _caller: Annotated[Caller, Depends(may("admin"))]) -> Response:
     """Figures in Prometheus' format."""
-    load = room.answering.load()
-    room.metrics.running.set(load.running)
-    room.metrics.waiting.set(load.waiting)
+    room.metrics.loaded(room.answering.load())
     for tenant in room.tenants:
         infos = tenant.engine.memory.tables()
         counts = {s: sum(getattr(i, s) for i in infos) for s in ("active", "superseded", "quarantined")}

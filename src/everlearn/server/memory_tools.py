@@ -10,7 +10,7 @@ from everlearn.records import Answer, Lesson
 from everlearn.server.asking import Asker, said_without_asking
 from everlearn.server.intents import Intent
 from everlearn.server.lesson_shapes import forgotten_told, taught_of
-from everlearn.server.tools import Call, Tool
+from everlearn.server.tools import Call, Tool, Toolbox
 
 _TEXT = {"type": "string"}
 REMEMBER = Tool(
@@ -31,10 +31,9 @@ MEMORY_TOOLS = (REMEMBER, FORGET)
 _NAMES = frozenset(tool.name for tool in MEMORY_TOOLS)
 
 
-def ours(calls: Sequence[Call], client: Sequence[Tool]) -> bool:
+def ours(calls: Sequence[Call], client: Toolbox) -> bool:
     """Whether the server carries these calls out: they are all its own tools, and none the client's."""
-    theirs = {tool.name for tool in client}
-    return bool(calls) and all(call.name in _NAMES - theirs for call in calls)
+    return bool(calls) and all(call.name in _NAMES - client.names for call in calls)
 
 
 def carried_out(asker: Asker, calls: Sequence[Call]) -> tuple[str, list[dict[str, Any]]]:

@@ -10,6 +10,7 @@ from typing import final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from everlearn.records import Answer
+from everlearn.server.answering import Load
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -29,6 +30,15 @@ class Metrics:
         self._refused = Counter("everlearn_refused", "Requests refused", ["why"], registry=r)
         self.running = Gauge("everlearn_num_requests_running", "Answers under way", registry=r)
         self.waiting = Gauge("everlearn_num_requests_waiting", "Answers that wait to begin", registry=r)
+        self._cache = {
+            name: Gauge(f"everlearn_{name}", text, registry=r)
+            for name, text in (
+                ("kv_cache_tokens", "Tokens in attention caches of running answers"),
+                ("kv_cache_bytes", "Bytes of those"),
+                ("prefix_cache_tokens", "Tokens of attention caches kept of earlier prompts"),
+                ("prefix_cache_bytes", "Bytes of those"),
+            )
+        }
         self._finished = Counter("everlearn_request_success", "Answers", ["finished_reason"], registry=r)
         self._prompt = Counter("everlearn_prompt_tokens", "Tokens read", registry=r)
         self._cached = Counter("everlearn_prompt_tokens_cached", "Tokens read before", registry=r)
@@ -50,6 +60,14 @@ class Metrics:
         """A request has ended."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def loaded(self, load: Load) -> None:
+        """How much is going on."""
+        self.running.set(load.running)
+        self.waiting.set(load.waiting)
+        held = (load.cache_tokens, load.cache_bytes, load.kept_tokens, load.kept_bytes)
+        for gauge, value in zip(self._cache.values(), held, strict=True):
+            gauge.set(value)
 
     def refused(self, why: str) -> None:
         """A request was refused."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from everlearn.errors import SettingsError
-from everlearn.records import Answer, Message
+from everlearn.records import Answer, Message, TokenLogprob
 from everlearn.server import asking
 from everlearn.server.answering import Ask
 from everlearn.server.asking import FINISH, Asker
@@ -73,9 +73,10 @@ async def complete(body: CompletionRequest, request: Request, room: InRoom, tena
         chunks = _chunks(asker, body, head, asks)
         first = await anext(chunks)
         return streamed(_with(first, chunks))
-    answers = [await asking.whole(asker, ask, request) for ask in asks]
+    wanted = asking.together([asking.whole(asker, ask) for ask in asks])
+    answers = await asking.unless_gone(wanted, request)
     choices = [
-        _choice(n, (text if body.echo else "") + a.text, FINISH[a.finish_reason])
+        _choice(n, (text if body.echo else "") + a.text, FINISH[a.finish_reason], a.logprobs)
         for n, (a, (text, _)) in enumerate(zip(answers, said, strict=True))
     ]
     usage = asking.usage_of(answers)
@@ -107,8 +108,21 @@ def _shown(vector: np.ndarray[Any, np.dtype[np.float32]], form: str) -> list[flo
     return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii") if form == "base64" else vector.tolist()
 
 
-def _choice(n: int, text: str, finish: str | None) -> dict[str, Any]:
-    return {"index": n, "text": text, "logprobs": None, "finish_reason": finish}
+def _choice(n: int, text: str, finish: str | None, tokens: Sequence[TokenLogprob] = ()) -> dict[str, Any]:
+    return {"index": n, "text": text, "logprobs": _logprobs(tokens), "finish_reason": finish}
+
+
+def _logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+    """Probabilities in the older form, each kind a list of its own."""
+    if not tokens:
+        return None
+    texts = [t.token.text for t in tokens]
+    return {
+        "tokens": texts,
+        "token_logprobs": [t.token.logprob for t in tokens],
+        "top_logprobs": [{one.text: one.logprob for one in t.top} for t in tokens],
+        "text_offset": [sum(map(len, texts[:n])) for n in range(len(texts))],
+    }
 
 
 async def _chunks(
@@ -124,7 +138,7 @@ async def _chunks(
                 last = {**head, "choices": [_choice(n, "", FINISH[event.finish_reason])], **more}
                 yield {**last, "learning": asking.learning_of(event.receipt)}
             else:
-                yield {**head, "choices": [_choice(n, event, None)], **more}
+                yield {**head, "choices": [_choice(n, event.text, None, event.tokens)], **more}
     if with_usage:
         yield {**head, "choices": [], "usage": asking.usage_of(answers)}
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from starlette.concurrency import run_in_threadpool
 
+from everlearn.engine.ticket import Piece
 from everlearn.errors import EverlearnError
 from everlearn.records import Answer, Message
 from everlearn.server import asking
+from everlearn.server.answer_form import grammar_of
 from everlearn.server.answering import Ask
 from everlearn.server.asking import Asker
 from everlearn.server.intents import Intent, intent_of
 from everlearn.server.memory_tools import MEMORY_TOOLS, carried_out, learned, ours
 from everlearn.server.response_shapes import Item, ResponseRequest, messages_in
-from everlearn.server.tools import Call, CallSplitter, Tool, tools_of, with_tools
+from everlearn.server.tools import Call, CallSplitter, Tool, Toolbox, tools_of, with_tools
 from everlearn.store.ids import new_id
 from everlearn.store.objects import StoredObject
 
@@ -51,8 +53,8 @@ class Responding:
     created_at: int = field(default_factory=lambda: int(time.time()))
     output: list[Item] = field(default_factory=list)
     done: list[dict[str, Any]] = field(default_factory=list)
-    tools: list[Tool] = field(default_factory=list)
-    known: list[Tool] = field(default_factory=list)
+    tools: Toolbox = field(default_factory=Toolbox)
+    known: Toolbox = field(default_factory=Toolbox)
     sequence: int = 0
 
     def ask(self) -> Ask:
@@ -61,14 +63,16 @@ class Responding:
         Raises:
             EverlearnError: an unknown model or table, tools that are none, or nothing to answer.
         """
-        self.tools = tools_of(self.body.tools, self.body.tool_choice)
-        own = MEMORY_TOOLS if self.body.learning.tools and self._may_write else ()
-        self.known = [*self.tools, *(tool for tool in own if tool.name not in {t.name for t in self.tools})]
+        body = self.body
+        self.tools = tools_of(body.tools, body.tool_choice, parallel=body.parallel_tool_calls is not False)
+        own = MEMORY_TOOLS if body.learning.tools and self._may_write else ()
+        self.known = self.tools if self.tools.must else self.tools.and_(own)
         said = messages_in([*self.before, *self.items])
-        if self.body.instructions:
-            said = [Message("system", self.body.instructions), *said]
-        found = asking.ask_of(self.asker, self.body.sampled(), with_tools(said, self.known))
-        return Ask(found.messages, found.tables, found.adapter, found.sampling, found.as_of, self.session)
+        if body.instructions:
+            said = [Message("system", body.instructions), *said]
+        grammar = self.tools.grammar or grammar_of(body.text.format if body.text else None)
+        found = asking.ask_of(self.asker, body.sampled(), with_tools(said, self.known), 0, grammar)
+        return replace(found, session=self.session)
 
     def intent(self) -> Intent | None:
         """What its last message wants to be learned; None where it only asks."""
@@ -109,7 +113,7 @@ class Responding:
             "temperature": body.temperature if body.temperature is not None else 0.0,
             "text": {"format": form},
             "tool_choice": body.tool_choice or "auto",
-            "tools": [_tool_told(tool) for tool in self.tools],
+            "tools": [_tool_told(tool) for tool in self.tools.tools],
             "top_p": body.top_p if body.top_p is not None else 1.0,
             "truncation": "disabled",
             "metadata": body.metadata or {},
@@ -161,12 +165,12 @@ async def events(work: Responding) -> AsyncIterator[Event]:
     yield work.event(f"response.{status}", response=response)
 
 
-async def _learning(work: Responding, intent: Intent) -> AsyncIterator[str | Answer]:
+async def _learning(work: Responding, intent: Intent) -> AsyncIterator[Piece | Answer]:
     """The confirmation of what was learned, as the pieces of an answer."""
     answer, work.done = await run_in_threadpool(learned, work.asker, intent)
     said = messages_in(work.items)[-1].content
     await run_in_threadpool(asking.keep_turn, work.asker, said, answer, work.session)
-    yield answer.text
+    yield Piece(answer.text)
     yield answer
 
 
@@ -181,10 +185,10 @@ class _Writer:
         self._text = ""
         self.answer: Answer | None = None
 
-    async def take(self, piece: str | Answer) -> AsyncIterator[Event]:
+    async def take(self, piece: Piece | Answer) -> AsyncIterator[Event]:
         """Events of the next piece."""
         if not isinstance(piece, Answer):
-            for told in self._words(self._splitter.feed(piece)):
+            for told in self._words(self._splitter.feed(piece.text)):
                 yield told
             return
         self.answer, work = piece, self._work

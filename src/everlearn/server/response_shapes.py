@@ -62,9 +62,6 @@ class ResponseRequest(BaseModel):
                 raise SettingsError(f"{name} is not known to this server.", hint="Leave it out.")
         if self.truncation == "auto":
             raise SettingsError("truncation is 'auto'; this server never drops a message.", hint="Send fewer messages.")
-        form = (self.text.format if self.text else {}).get("type", "text")
-        if form != "text":
-            raise SettingsError(f"text.format is {form!r}; this server answers in text.", hint="Leave it out.")
         return self
 
     def sampled(self) -> Sampled:

@@ -9,20 +9,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 from uuid import uuid4
 
 from everlearn.errors import SettingsError
-from everlearn.records import Message
+from everlearn.records import Grammar, Message
+from everlearn.server.answer_form import json_of
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_MOST_TOOLS = 128
+_MOST_TOOLS, _MOST_CALLS = 128, 8
 _ASK = (
     "You have access to the following tools. To call some of them, answer with nothing but a JSON list of calls "
     f'between marks: {OPEN}[{{"name": "tool_name", "arguments": {{"argument": "value"}}}}]{CLOSE}\n'
     "Where no tool fits, answer in words.\nTools: "
+)
+_MUST = (
+    "Call some of the following tools. Answer with nothing but a JSON list of calls: "
+    '[{"name": "tool_name", "arguments": {"argument": "value"}}]\nTools: '
 )
 
 
@@ -64,31 +69,81 @@ class Call:
         return found if isinstance(found, dict) else {}
 
 
-def tools_of(given: Sequence[dict[str, Any]] | None, choice: object = None) -> list[Tool]:
+@final
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """The tools of a request.
+
+    Attributes:
+        tools: that may be called.
+        must: the answer has to be calls and nothing else.
+        most: calls of one answer, where it must.
+    """
+
+    tools: tuple[Tool, ...] = ()
+    must: bool = False
+    most: int = 1
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the tools."""
+        return frozenset(tool.name for tool in self.tools)
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """The form of an answer that must be calls.
+
+        Raises:
+            SettingsError: two tools define one name otherwise.
+        """
+        if not self.must:
+            return None
+        shared: dict[str, Any] = {}
+        rows = [_call_schema(tool, shared) for tool in self.tools]
+        whole = {"type": "array", "minItems": 1, "maxItems": self.most, "items": {"anyOf": rows}}
+        return json_of({**whole, "$defs": shared} if shared else whole)
+
+    def and_(self, more: Sequence[Tool]) -> Toolbox:
+        """These and others; a client's tool goes before one of the same name."""
+        return replace(self, tools=(*self.tools, *(tool for tool in more if tool.name not in self.names)))
+
+
+def tools_of(given: Sequence[dict[str, Any]] | None, choice: object = None, *, parallel: bool = True) -> Toolbox:
     """The tools of a request, in the form of chat completions or in that of responses.
 
+    Args:
+        given: the tools.
+        choice: "auto", "none", "required", or the one function that has to be called.
+        parallel: whether an answer may hold several calls.
+
     Raises:
-        SettingsError: a tool that is no function, or a choice that cannot be promised.
+        SettingsError: a tool that is no function, or a choice that is none of them.
     """
     if choice == "none" or not given:
-        return []
-    if choice not in (None, "auto"):
-        raise SettingsError(
-            f"tool_choice is {choice if isinstance(choice, str) else json.dumps(choice)}; this server cannot make the "
-            "model call a tool.",
-            hint="Use auto or none.",
-        )
+        return Toolbox()
     if len(given) > _MOST_TOOLS:
         raise SettingsError(f"{len(given)} tools are more than {_MOST_TOOLS}.", hint="Send those that fit.")
-    return [_tool(one) for one in given]
+    tools = tuple(_tool(one) for one in given)
+    if choice in (None, "auto"):
+        return Toolbox(tools)
+    if choice == "required":
+        return Toolbox(tools, must=True, most=_MOST_CALLS if parallel else 1)
+    name = choice.get("function", choice).get("name") if isinstance(choice, dict) else None
+    chosen = tuple(tool for tool in tools if tool.name == name)
+    if not chosen:
+        raise SettingsError(
+            f"tool_choice is {choice if isinstance(choice, str) else json.dumps(choice)}, which is none of the tools.",
+            hint="Use auto, none, required, or the name of a function.",
+        )
+    return Toolbox(chosen, must=True)
 
 
-def with_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
+def with_tools(messages: Sequence[Message], box: Toolbox) -> list[Message]:
     """A conversation whose system message also tells of tools."""
-    if not tools:
+    if not box.tools:
         return list(messages)
-    shown = [{"name": t.name, "description": t.description, "parameters": t.parameters} for t in tools]
-    text = _ASK + json.dumps(shown, ensure_ascii=False)
+    shown = [{"name": t.name, "description": t.description, "parameters": t.parameters} for t in box.tools]
+    text = (_MUST if box.must else _ASK) + json.dumps(shown, ensure_ascii=False)
     if messages and messages[0].role == "system":
         return [Message("system", f"{messages[0].content}\n\n{text}"), *messages[1:]]
     return [Message("system", text), *messages]
@@ -109,9 +164,9 @@ def tool_said(text: str) -> str:
     return f"<tool_response>\n{text}\n</tool_response>"
 
 
-def found_calls(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
+def found_calls(text: str, box: Toolbox) -> tuple[str, list[Call]]:
     """What an answer says in words, and the calls in it. What is no call of a known tool stays text."""
-    splitter = CallSplitter(tools)
+    splitter = CallSplitter(box)
     said = splitter.feed(text)
     rest, calls = splitter.end()
     return said + rest, calls
@@ -122,11 +177,11 @@ class CallSplitter:
     """Parts words and calls of an answer that comes piece by piece.
 
     Args:
-        tools: that may be called; without any all is words.
+        box: what may be called; without any tool all is words, and where calls are a must nothing is.
     """
 
-    def __init__(self, tools: Sequence[Tool]) -> None:
-        self._names = frozenset(tool.name for tool in tools)
+    def __init__(self, box: Toolbox) -> None:
+        self._names, self._must = box.names, box.must
         self._held = ""
         self._calls: list[Call] = []
 
@@ -135,6 +190,8 @@ class CallSplitter:
         if not self._names:
             return piece
         self._held += piece
+        if self._must:
+            return ""
         said = ""
         while True:
             begin = self._held.find(OPEN)
@@ -153,7 +210,9 @@ class CallSplitter:
     def end(self) -> tuple[str, list[Call]]:
         """What is left at the end: words that were held back, and all calls. A last mark may be missing."""
         rest, self._held = self._held, ""
-        if rest.startswith(OPEN):
+        if self._must:
+            rest = self._taken(rest, rest)
+        elif rest.startswith(OPEN):
             rest = self._taken(rest, rest[len(OPEN) :])
         return rest, self._calls
 
@@ -176,6 +235,16 @@ class CallSplitter:
 def _overlap(text: str) -> int:
     """Characters at the end of a text that may begin a mark."""
     return next((n for n in range(min(len(OPEN) - 1, len(text)), 0, -1) if text.endswith(OPEN[:n])), 0)
+
+
+def _call_schema(tool: Tool, shared: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a call; definitions move to the root, where references look for them."""
+    parameters = dict(tool.parameters)
+    for name, schema in parameters.pop("$defs", {}).items():
+        if shared.setdefault(name, schema) != schema:
+            raise SettingsError(f"Two tools define {name!r} in $defs.", hint="Give one of them another name.")
+    properties = {"name": {"const": tool.name}, "arguments": parameters}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _tool(given: dict[str, Any]) -> Tool:
