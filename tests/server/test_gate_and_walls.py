@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import socket
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import uvicorn
 
 from everlearn.errors import FileFormatError, NotFoundError, OverloadedError, SettingsError
 from everlearn.records import Message
+from everlearn.server import impatient
 from everlearn.server.caller import Caller
 from everlearn.server.intents import Intent, intent_of
 from everlearn.server.keys import KeyRing
@@ -153,6 +159,48 @@ def test_a_body_that_is_too_large_is_refused_told_or_not(serve):
     streamed = client.post("/v1/lessons", content=trickle(), headers={"content-type": "application/json"})
     assert streamed.status_code == 413
     assert streamed.json()["error"]["code"] == "request_too_large"
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(serve):
+    client = serve(most_seconds=0.05)
+    # The test client joins a body before it sends it, so the app is called as a server would call it.
+    sent, waiting = [], asyncio.Event()
+
+    async def receive():
+        await waiting.wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/lessons", "headers": [], "query_string": b""}
+    client.portal.call(client.app, scope | {"app": client.app, "http_version": "1.1", "scheme": "http"}, receive, send)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["error"]["code"] == "request_timeout"
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(impatient, "HEAD_SECONDS", 0.2)
+
+    async def app(_scope, _receive, send):
+        await asyncio.sleep(0.4)  # what takes long is the answer, not the request
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, http=impatient.ImpatientProtocol, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        for begin in (b"", b"GET / HTTP/1.1\r\nhost: x\r\n"):
+            with socket.create_connection(listening.getsockname(), timeout=10) as slow:
+                slow.sendall(begin)
+                assert slow.recv(100) == b""  # closed
+        with socket.create_connection(listening.getsockname(), timeout=10) as quick:
+            quick.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert b" 204 " in quick.recv(100)
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def test_every_answer_has_an_id_and_is_counted(client):

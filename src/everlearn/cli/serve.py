@@ -65,7 +65,15 @@ def serve(
     settings = settings_of(choice_of(ctx))
     rates = Rates(requests_per_minute, tokens_per_minute, lessons_per_minute)
     how = ServerSettings(
-        host, port, max_body, max_waiting, deadline, keep_turns, teach_in_chat, tuple(cors or ()), rates
+        host=host,
+        port=port,
+        most_bytes=max_body,
+        most_waiting=max_waiting,
+        deadline=deadline,
+        keep_turns=keep_turns,
+        teach_in_chat=teach_in_chat,
+        cors=tuple(cors or ()),
+        rates=rates,
     )
     listening = _socket(host, port)
     try:
@@ -107,14 +115,23 @@ def _run(room: Room, listening: socket.socket, *, verbose: bool) -> None:
     import uvicorn
 
     from everlearn.server.app import create_app
+    from everlearn.server.impatient import ImpatientProtocol
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     app = create_app(room)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10, server_header=False)
+    config = uvicorn.Config(
+        app,
+        http=ImpatientProtocol,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     err().print(

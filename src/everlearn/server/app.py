@@ -64,6 +64,7 @@ def create_app(room: Room) -> FastAPI:
         limits=room.limits,
         metrics=room.metrics,
         most_bytes=room.settings.most_bytes,
+        most_seconds=room.settings.most_seconds,
         audit=room.audited,
     )
     if room.settings.cors:

@@ -17,7 +17,7 @@ from everlearn.engine.ticket import Piece
 from everlearn.errors import NotFoundError, StoreError
 from everlearn.records import Answer, Grammar, Lesson, Message, Recalled, Receipt, Turn, Usage
 from everlearn.server.answering import Ask, heard
-from everlearn.server.caller import Caller
+from everlearn.server.caller import Caller, GoneError
 from everlearn.server.chat_shapes import Learning, Sampled
 from everlearn.server.model_names import chosen
 from everlearn.server.room import Room
@@ -93,7 +93,7 @@ async def whole(asker: Asker, ask: Ask, request: Request | None = None) -> Answe
     """The whole answer; it is ended where the client that sent the request goes away.
 
     Raises:
-        asyncio.CancelledError: the client is gone.
+        GoneError: the client is gone.
     """
 
     async def drained() -> Answer:
@@ -119,7 +119,7 @@ async def unless_gone(wanted: Coroutine[Any, Any, T], request: Request | None) -
     """What a coroutine gives; it is ended where the client that sent the request goes away.
 
     Raises:
-        asyncio.CancelledError: the client is gone.
+        GoneError: the client is gone.
     """
     if request is None:
         return await wanted
@@ -127,7 +127,7 @@ async def unless_gone(wanted: Coroutine[Any, Any, T], request: Request | None) -
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            raise asyncio.CancelledError
+            raise GoneError
         return work.result()
     finally:
         work.cancel()

@@ -15,6 +15,10 @@ SCOPES: tuple[Scope, ...] = ("ask", "teach", "admin")
 CALLER = "everlearn.caller"
 
 
+class GoneError(Exception):
+    """The client went away before it was answered. Internal: nobody is there to be told."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Caller:

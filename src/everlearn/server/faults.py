@@ -35,6 +35,13 @@ _STATUS: tuple[tuple[type[EverlearnError], int], ...] = (
     (EverlearnError, 500),
 )
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_CODES = {
+    400: "invalid_body",
+    404: "unknown_url",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "request_too_large",
+}
 RETRY_SECONDS = 1
 
 
@@ -78,9 +85,10 @@ async def _malformed(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first: Mapping[str, Any] = error.errors()[0]
     place = [str(part) for part in first.get("loc", ()) if part not in ("body", "query", "path", "header")]
-    param = ".".join(place) or None
+    no_json = first.get("type") == "json_invalid"
+    param = None if no_json else ".".join(place) or None
     said = str(first.get("msg", "malformed"))
-    message = f"{param}: {said}." if param and first.get("type") != "json_invalid" else f"The body is no JSON: {said}."
+    message = f"{param}: {said}." if param else f"The body is no JSON{'' if no_json else ' object'}: {said}."
     return JSONResponse(body_of(400, message, code="invalid_value", param=param), 400)
 
 
@@ -88,5 +96,7 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     message = str(error.detail) if error.detail and error.detail != phrase else f"{phrase}."
-    code = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}.get(error.status_code)
+    code = {400: "invalid_body", 404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}.get(
+        error.status_code
+    )
     return JSONResponse(body_of(error.status_code, message, code=code), error.status_code, error.headers)

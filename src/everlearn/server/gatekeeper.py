@@ -5,6 +5,7 @@ Written against ASGI itself: middleware that wraps the response would keep a dis
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from everlearn.errors import EverlearnError, OverloadedError, UnknownKeyError
 from everlearn.records import DEFAULT_TENANT
-from everlearn.server.caller import CALLER, SCOPES, Caller
+from everlearn.server.caller import CALLER, SCOPES, Caller, GoneError
 from everlearn.server.deed import Deed, is_deed, target_of
 from everlearn.server.faults import body_of, reply_to
 from everlearn.server.keys import KeyRing
@@ -40,8 +41,20 @@ LOCAL = Caller(DEFAULT_TENANT, frozenset(SCOPES))
 class TooLargeError(HTTPException):
     """More bytes came than a body may have. A kind that whoever reads the body lets through."""
 
+    code = "request_too_large"
+
     def __init__(self, most: int) -> None:
         super().__init__(413, f"The body has more than {most:,} bytes.")
+
+
+@final
+class TooSlowError(HTTPException):
+    """A body did not come in time."""
+
+    code = "request_timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(408, f"The body was not here within {seconds:g} seconds.")
 
 
 @final
@@ -55,6 +68,7 @@ class Gatekeeper:
         limits: how often.
         metrics: counts.
         most_bytes: of a request's body.
+        most_seconds: until it has to be here.
         audit: notes what was done.
     """
 
@@ -67,10 +81,11 @@ class Gatekeeper:
         limits: RateLimits,
         metrics: Metrics,
         most_bytes: int,
+        most_seconds: float,
         audit: Callable[[Deed], None],
     ) -> None:
         self._app, self._keys, self._open, self._audit = app, keys, open_to_all, audit
-        self._limits, self._metrics, self._most = limits, metrics, most_bytes
+        self._limits, self._metrics, self._most, self._seconds = limits, metrics, most_bytes, most_seconds
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -95,11 +110,14 @@ class Gatekeeper:
 
         try:
             scope[CALLER] = self._admitted(scope, headers, extra)
-            await self._app(scope, self._limited(receive), tell)
+            limited = self._limited(receive) if scope["type"] == "http" else receive
+            await self._app(scope, limited, tell)
         except EverlearnError as error:
             await self._refuse(scope, receive, tell, error)
-        except TooLargeError as error:
-            await _reply(tell, 413, error.detail, "request_too_large")
+        except (TooLargeError, TooSlowError) as error:
+            await _reply(tell, error.status_code, error.detail, error.code)
+        except GoneError:
+            return  # it shows in the log and the metrics as 499
         except Exception:
             _log.exception("request %s failed", request_id)
             if status == 499:
@@ -151,14 +169,22 @@ class Gatekeeper:
         )
 
     def _limited(self, receive: Receive) -> Receive:
-        taken = 0
+        """Receive no more bytes than a body may have, and wait no longer for them than it may take."""
+        taken, whole = 0, False
+        ends = time.monotonic() + self._seconds
 
         async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, whole
+            if whole:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, ends - time.monotonic()))
+            except TimeoutError as cause:
+                raise TooSlowError(self._seconds) from cause
             taken += len(message.get("body", b""))
             if taken > self._most:
                 raise TooLargeError(self._most)
+            whole = not message.get("more_body", False)
             return message
 
         return counted

@@ -29,6 +29,7 @@ class ServerSettings:
         host: address to listen on; beyond loopback a key has to exist.
         port: to listen on; 0 = any free one.
         most_bytes: of a request's body.
+        most_seconds: until the body of a request has to be here.
         most_waiting: answers that may wait to begin; further ones get 429.
         deadline: seconds after which an answer is given up.
         keep_turns: keep question and answer with each receipt, so that it can be explained and corrected later.
@@ -40,6 +41,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     most_bytes: int = 20_000_000
+    most_seconds: float = 60.0
     most_waiting: int = 64
     deadline: float = 600.0
     keep_turns: bool = True
