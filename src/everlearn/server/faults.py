@@ -96,7 +96,5 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     message = str(error.detail) if error.detail and error.detail != phrase else f"{phrase}."
-    code = {400: "invalid_body", 404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}.get(
-        error.status_code
-    )
+    code = _CODES.get(error.status_code)
     return JSONResponse(body_of(error.status_code, message, code=code), error.status_code, error.headers)
