@@ -59,6 +59,7 @@ class Example:
         importance: 0..1.
         source: lesson id, or file and line, by which it can be un-learned.
         soft: the teacher's distributions; None = the answer's own tokens are the target.
+        weight: how much its loss counts.
     """
 
     prompt: str
@@ -67,6 +68,7 @@ class Example:
     importance: float = 0.5
     source: str = ""
     soft: SoftTargets | None = None
+    weight: float = 1.0
 
     @property
     def id(self) -> str:
@@ -76,6 +78,8 @@ class Example:
     def to_row(self) -> dict[str, Any]:
         """As JSON can hold it."""
         row = {name: getattr(self, name) for name in ("prompt", "answer", "domain", "importance", "source")}
+        if self.weight != 1.0:
+            row["weight"] = self.weight
         return {**row, "soft": self.soft.to_text()} if self.soft is not None else row
 
     @classmethod
@@ -88,7 +92,7 @@ class Example:
         try:
             fields = {name: str(row[name]) for name in ("prompt", "answer", "domain", "source")}
             soft = SoftTargets.from_text(row["soft"]) if "soft" in row else None
-            return cls(**fields, importance=float(row["importance"]), soft=soft)
+            return cls(**fields, importance=float(row["importance"]), soft=soft, weight=float(row.get("weight", 1.0)))
         except (KeyError, TypeError, ValueError) as cause:
             raise FileFormatError(f"An example cannot be read: {cause!r}.", hint="Use another copy.") from cause
 
@@ -130,7 +134,7 @@ def encoded(text: ChatText, example: Example, *, most: int = 1024) -> Encoded:
         answer = answer[:-1]  # the teacher's answer was cut before it came to an end: how to stop is not taught
     if soft is not None and len(soft.tokens) != len(answer):
         soft = None  # cut, or made by another tokenizer: the tokens themselves are still right
-    return Encoded(prompt, answer, soft)
+    return Encoded(prompt, answer, soft, example.weight)
 
 
 def digest_of(examples: list[Example]) -> str:

@@ -88,7 +88,7 @@ def losses_of(model: BaseModel, rows: Sequence[Encoded], *, temperature: float =
         soft_loss(logits[n, -len(row.answer) :], row.soft, temperature) if row.soft is not None else hard[n]
         for n, row in enumerate(rows)
     ]
-    return torch.stack(soft)
+    return torch.stack(soft) * torch.tensor([row.weight for row in rows], device=model.device)
 
 
 def soft_loss(logits: Tensor, targets: SoftTargets, temperature: float = 1.0) -> Tensor:

@@ -64,7 +64,13 @@ def own_answers(engine: Engine, prompts: Sequence[str], *, progress: Progress | 
 
 
 def held_examples(
-    engine: Engine, prompts: Sequence[str], rows: Sequence[Encoded], *, temperature: float, likeliest: int = 16
+    engine: Engine,
+    prompts: Sequence[str],
+    rows: Sequence[Encoded],
+    *,
+    temperature: float,
+    likeliest: int = 16,
+    weight: float = 1.0,
 ) -> list[Example]:
     """Examples that hold the base model where it is: its own answers with its own distributions.
 
@@ -75,7 +81,7 @@ def held_examples(
         said = engine.text.decode(row.answer)
         if said.strip() and len(engine.text.answer_ids(said)) - len(row.answer) in (0, 1):
             soft = soft_targets(logits, likeliest=likeliest, temperature=temperature)
-            examples.append(Example(prompt, said, "general", source="base", soft=soft))
+            examples.append(Example(prompt, said, "general", source="base", soft=soft, weight=weight))
     return examples
 
 

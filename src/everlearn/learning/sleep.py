@@ -142,7 +142,9 @@ class Sleep:
             self.engine, prompts, progress=lambda done, total: self._tell("asking the base model", done, total)
         )
         temperature = self.settings.training.temperature
-        return held_examples(self.engine, prompts[::2], rows[::2], temperature=temperature), rows[1::2]
+        return held_examples(
+            self.engine, prompts[::2], rows[::2], temperature=temperature, weight=self.settings.hold
+        ), rows[1::2]
 
     def _train(self, night: _Night, held: Sequence[Example]) -> list[Example]:
         """Train the candidate; returns the examples of its lessons."""

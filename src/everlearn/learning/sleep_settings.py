@@ -28,6 +28,7 @@ class SleepSettings:
         wordings: of each lesson, to train on.
         general: unrelated prompts; every second one is trained on with the base model's own answers, the others probe.
         general_share: examples of the former for each example of a lesson.
+        hold: how much an example of the former counts, where one of a lesson counts 1.
         fisher_examples: examples that the Fisher information is taken from.
         kept_wordings: examples of each lesson that replay keeps.
         fresh: train from nothing on all lessons, instead of going on from the version in use on the new ones.
@@ -39,6 +40,7 @@ class SleepSettings:
     wordings: int = 8
     general: int = 128
     general_share: float = 0.5
+    hold: float = 3.0
     fisher_examples: int = 64
     kept_wordings: int = 2
     fresh: bool = False
