@@ -37,6 +37,8 @@ def cut(value, *, names=False):
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if names or not (k in SAID or k.startswith("x-"))}
         found = {k: cut(v, names=k == "properties") for k, v in kept.items()}
+        if found.get("exclusiveMinimum") is True:  # as it was written before JSON schema's draft 6
+            found["exclusiveMinimum"] = found.pop("minimum")
         # A word of OpenAI's own for "or null", which JSON schema does not know.
         return {"anyOf": [found, {"type": "null"}]} if found.pop("nullable", False) is True else found
     return [cut(v) for v in value] if isinstance(value, list) else value

@@ -12,8 +12,10 @@ from starlette.middleware.cors import CORSMiddleware
 from everlearn.records import DEFAULT_TENANT
 from everlearn.server import (
     audit_routes,
+    batches,
     chat,
     files,
+    fine_tuning,
     health,
     job_routes,
     lessons,
@@ -29,12 +31,14 @@ from everlearn.server.faults import add_handlers
 from everlearn.server.gatekeeper import Gatekeeper
 from everlearn.server.idempotency import Replies
 from everlearn.server.room import VERSION, Room
+from everlearn.server.tenants import Tenant
 
 _SUMMARY = (
     "A language model that keeps learning after it is deployed: OpenAI-compatible, and teachable while it answers."
 )
 _PARTS = (
-    *(health, openai_rest, chat, responses, response_socket, files, moderations),
+    *(health, openai_rest, chat, responses, response_socket, moderations),
+    *(files, batches, fine_tuning),
     *(lessons, tables, teaching, job_routes, vllm_routes, audit_routes),
 )
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -45,6 +49,12 @@ def create_app(room: Room) -> FastAPI:
 
     Without any key it is open to all, which is for loopback only: `serve` sees to that.
     """
+
+    def resume(tenant: Tenant) -> None:
+        batches.resume(room, tenant)
+        fine_tuning.resume(room, tenant)
+
+    room.tenants.when_opened.append(resume)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:

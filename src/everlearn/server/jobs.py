@@ -43,6 +43,7 @@ class Job:
         error: once it failed, as the body of an error.
         created_at: seconds since 1970.
         ended_at: seconds since 1970, or None.
+        subject: id of what it works on, where that outlives it.
     """
 
     tenant: str
@@ -56,6 +57,7 @@ class Job:
     error: Mapping[str, Any] | None = None
     created_at: float = field(default_factory=time.time)
     ended_at: float | None = None
+    subject: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     changed: threading.Condition = field(default_factory=threading.Condition)
     version: int = 0
@@ -80,7 +82,8 @@ class Job:
 class Jobs:
     """Jobs of all tenants, done one after another, so that answers keep the machine to themselves otherwise.
 
-    What a job learns is durable by itself; the list of jobs is not, and ends with the server.
+    What a job learns is durable by itself; the list of jobs is not, and ends with the server. Batches and fine-tunings
+    are kept by themselves, and go on when their tenant is opened again.
     """
 
     def __init__(self) -> None:
@@ -88,9 +91,9 @@ class Jobs:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="everlearn-job")
         self._lock = threading.Lock()
 
-    def start(self, tenant: str, kind: str, work: Work) -> Job:
+    def start(self, tenant: str, kind: str, work: Work, *, subject: str = "") -> Job:
         """Queue work; it is called with a function that takes (what, done, all) and returns its result."""
-        job = Job(tenant, kind)
+        job = Job(tenant, kind, subject=subject)
         with self._lock:
             self._jobs[job.id] = job
             for old in [i for i, j in self._jobs.items() if j.status in ENDED][: max(0, len(self._jobs) - _KEPT)]:
@@ -102,6 +105,13 @@ class Jobs:
         """A tenant's jobs, newest first."""
         with self._lock:
             return [job for job in reversed(self._jobs.values()) if job.tenant == tenant]
+
+    def stop(self, tenant: str, subject: str) -> bool:
+        """End the jobs that work on something at their next step; returns whether one of them had begun."""
+        mine = [job for job in self.of(tenant) if job.subject == subject]
+        for job in mine:
+            job.stop.set()
+        return any(job.status == "running" for job in mine)
 
     def find(self, tenant: str, job_id: str) -> Job:
         """A tenant's job.

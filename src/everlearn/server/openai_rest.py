@@ -64,39 +64,66 @@ def show_model(model: str, tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
 async def complete(body: CompletionRequest, request: Request, room: InRoom, tenant: OfTenant, caller: Asks) -> Response:
     """Answer prompts without a conversation. Each is put to the model as one user message: it is a chat model."""
     asker = Asker(room, tenant, caller)
-    if body.suffix or (body.best_of or 1) > body.n:
-        raise SettingsError("suffix and best_of are not known to this server.", hint="Leave them out.")
-    said = [(text, n) for text in body.prompts for n in range(body.n)]
-    asks = [asking.ask_of(asker, body, [Message("user", text)], n) for text, n in said]
-    head = {"id": f"cmpl-{uuid4().hex}", "object": "text_completion", "created": int(time.time()), "model": body.model}
-    if body.stream:
-        chunks = _chunks(asker, body, head, asks)
-        first = await anext(chunks)
-        return streamed(_with(first, chunks))
-    wanted = asking.together([asking.whole(asker, ask) for ask in asks])
+    if not body.stream:
+        return JSONResponse(await completed(asker, body, request))
+    chunks = _chunks(asker, body, _head(body), _asks(asker, body))
+    first = await anext(chunks)
+    return streamed(_with(first, chunks))
+
+
+async def completed(asker: Asker, body: CompletionRequest, request: Request | None = None) -> dict[str, Any]:
+    """The body of a whole completion; it is ended where the client of a request goes away.
+
+    Raises:
+        EverlearnError: it cannot be answered.
+    """
+    wanted = asking.together([asking.whole(asker, ask) for ask in _asks(asker, body)])
     answers = await asking.unless_gone(wanted, request)
+    prompts = [text for text in body.prompts for _ in range(body.n)]
     choices = [
         _choice(n, (text if body.echo else "") + a.text, FINISH[a.finish_reason], a.logprobs)
-        for n, (a, (text, _)) in enumerate(zip(answers, said, strict=True))
+        for n, (a, text) in enumerate(zip(answers, prompts, strict=True))
     ]
     usage = asking.usage_of(answers)
     usage["prompt_tokens"] = sum(a.usage.prompt_tokens for a in answers[:: body.n])
     usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
-    told = {**head, "choices": choices, "usage": usage, "learning": asking.learning_of(answers[0].receipt)}
-    return JSONResponse(told)
+    return {**_head(body), "choices": choices, "usage": usage, "learning": asking.learning_of(answers[0].receipt)}
+
+
+def _asks(asker: Asker, body: CompletionRequest) -> list[Ask]:
+    if body.suffix or (body.best_of or 1) > body.n:
+        raise SettingsError("suffix and best_of are not known to this server.", hint="Leave them out.")
+    if not 1 <= len(body.prompts) <= MOST_TEXTS:
+        raise SettingsError(f"prompt holds {len(body.prompts)} texts.", hint=f"Wanted: 1 to {MOST_TEXTS:,}.")
+    return [asking.ask_of(asker, body, [Message("user", text)], n) for text in body.prompts for n in range(body.n)]
+
+
+def _head(body: CompletionRequest) -> dict[str, Any]:
+    made = int(time.time())
+    return {"id": f"cmpl-{uuid4().hex}", "object": "text_completion", "created": made, "model": body.model}
 
 
 @router.post("/v1/embeddings")
 async def embed(body: EmbeddingRequest, room: InRoom, tenant: OfTenant, caller: Asks) -> dict[str, Any]:
     """Sentence embeddings of the encoder that makes the keys of lessons."""
-    keys, texts = tenant.engine.memory.keys, [body.input] if isinstance(body.input, str) else body.input
+    return await embedded(Asker(room, tenant, caller), body)
+
+
+async def embedded(asker: Asker, body: EmbeddingRequest) -> dict[str, Any]:
+    """The body of embeddings.
+
+    Raises:
+        SettingsError: no text, an empty one, too many, or a width that this encoder has not.
+    """
+    engine, texts = asker.tenant.engine, [body.input] if isinstance(body.input, str) else body.input
+    keys = engine.memory.keys
     if not texts or len(texts) > MOST_TEXTS or any(not text.strip() for text in texts):
         raise SettingsError(f"input holds {len(texts)} texts, some may be empty.", hint=f"Wanted: 1 to {MOST_TEXTS:,}.")
     if body.dimensions not in (None, keys.width):
         raise SettingsError(f"dimensions is {body.dimensions}.", hint=f"This encoder gives {keys.width}; leave it out.")
     vectors = await run_in_threadpool(keys.vectors, texts)
-    tokens = sum(tenant.engine.text.count(text) for text in texts)
-    room.limits.take_tokens(caller, tokens)
+    tokens = sum(engine.text.count(text) for text in texts)
+    asker.room.limits.take_tokens(asker.caller, tokens)
     data = [
         {"object": "embedding", "index": n, "embedding": _shown(v, body.encoding_format)} for n, v in enumerate(vectors)
     ]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
@@ -73,6 +73,24 @@ class ObjectStore:
             connection.execute(insert(objects).values(**row, created_at=made, body=body))
             return True
 
+    def change(
+        self, kind: str, object_id: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    ) -> StoredObject:
+        """Put in place of an object's body what is made of it; nobody else changes it meanwhile.
+
+        Raises:
+            NotFoundError: there is none of this kind and id.
+        """
+        with self._database.writing() as connection:
+            row = _row(connection, kind, object_id)
+            if row is None:
+                raise _not_found(kind, object_id)
+            body = dict(change(json.loads(row.body)))
+            connection.execute(
+                update(objects).where(objects.c.id == object_id).values(body=json.dumps(body, ensure_ascii=False))
+            )
+            return replace(_object(row), body=body)
+
     def get(self, kind: str, object_id: str) -> StoredObject:
         """One object.
 
@@ -82,7 +100,7 @@ class ObjectStore:
         with self._database.reading() as connection:
             row = _row(connection, kind, object_id)
         if row is None:
-            raise NotFoundError(f"There is no {kind} {object_id!r}.", hint="It may have been deleted or forgotten.")
+            raise _not_found(kind, object_id)
         return _object(row)
 
     def listed(
@@ -123,7 +141,7 @@ class ObjectStore:
         """
         with self._database.writing() as connection:
             if _row(connection, kind, object_id) is None:
-                raise NotFoundError(f"There is no {kind} {object_id!r}.", hint="It may have been deleted or forgotten.")
+                raise _not_found(kind, object_id)
             connection.execute(delete(objects).where(objects.c.parent == object_id))
             connection.execute(delete(objects).where(objects.c.id == object_id))
 
@@ -134,3 +152,7 @@ def _row(connection: Connection, kind: str, object_id: str) -> Row[Any] | None:
 
 def _object(row: Row[Any]) -> StoredObject:
     return StoredObject(row.id, row.kind, json.loads(row.body), row.parent, row.turn_id or "", row.created_at)
+
+
+def _not_found(kind: str, object_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no {kind} {object_id!r}.", hint="It may have been deleted or forgotten.")
