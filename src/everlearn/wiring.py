@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from everlearn.text.chat import ChatText
 
 Progress = Callable[[str, int, int], None]
+App = TypeVar("App")
 PREFIX = "EVERLEARN_"
 CONFIG = "config.toml"
 _NOT_SETTINGS = ("EVERLEARN_TEST_",)
@@ -241,6 +242,21 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
         metrics=Metrics(),
         jobs=Jobs(),
     )
+
+
+def with_studio(app: App, address: str) -> App:
+    """The server's app with the studio at /studio, which calls its public API at `address`.
+
+    Raises:
+        SettingsError: the studio is not installed.
+    """
+    try:
+        from everlearn.studio.app import mount
+    except ImportError as cause:
+        raise SettingsError(
+            f"The studio is not installed ({cause.name} is missing).", hint="pip install 'everlearn[studio]'"
+        ) from cause
+    return cast(App, mount(app, address))
 
 
 def specialists_of(parts: Parts, folder: Path) -> Specialists:

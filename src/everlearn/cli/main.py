@@ -27,6 +27,7 @@ from everlearn.cli import (
     promote,
     serve,
     sleep,
+    studio,
     tables,
     teach,
 )
@@ -57,6 +58,7 @@ bench.app.command("forgetting")(bench_forgetting.forgetting)
 app.add_typer(promote.app, name="promote")
 app.add_typer(bench.app, name="bench")
 app.command("serve")(serve.serve)
+app.command("studio")(studio.studio)
 app.add_typer(keys.app, name="keys")
 app.command("sleep")(sleep.sleep)
 app.command("distill")(distill.distill)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import logging
 import socket
 import sys
+import threading
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from everlearn.cli.opening import choice_of, open_parts, settings_of
+from everlearn.cli.opening import Choice, choice_of, open_parts, settings_of
 from everlearn.cli.screen import err
 from everlearn.errors import SettingsError
 
 if TYPE_CHECKING:
-    from everlearn.server.room import Room
+    import uvicorn
+
+    from everlearn.server.room import Room, ServerSettings
+
+Ready = Callable[[str], None]
 
 _LISTENING = 128
 
@@ -51,6 +59,9 @@ def serve(
         int, typer.Option("--lessons-per-minute", metavar="N", min=0, help="Of a key; 0 = no limit.")
     ] = 0,
     cors: Annotated[list[str] | None, typer.Option("--cors", metavar="ORIGIN", help="Pages that may call it.")] = None,
+    studio: Annotated[
+        bool, typer.Option("--studio/--no-studio", help="The web studio at /studio, where it is installed.")
+    ] = True,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every request; never what was said.")] = False,
 ) -> None:
     """Serve the OpenAI API, and teaching beside it, until it is stopped.
@@ -60,9 +71,7 @@ def serve(
     """
     from everlearn.server.limits import Rates
     from everlearn.server.room import ServerSettings
-    from everlearn.wiring import server_room
 
-    settings = settings_of(choice_of(ctx))
     rates = Rates(requests_per_minute, tokens_per_minute, lessons_per_minute)
     how = ServerSettings(
         host=host,
@@ -75,11 +84,34 @@ def serve(
         cors=tuple(cors or ()),
         rates=rates,
     )
-    listening = _socket(host, port)
+    start(choice_of(ctx), how, studio=studio and is_installed(), verbose=verbose)
+
+
+def is_installed() -> bool:
+    """Whether the studio can be served: it is an extra of the package."""
+    return importlib.util.find_spec("gradio") is not None
+
+
+def start(
+    choice: Choice, how: ServerSettings, *, studio: bool, verbose: bool = False, ready: Ready | None = None
+) -> None:
+    """Serve until it is stopped.
+
+    Args:
+        choice: home and model.
+        how: address and limits; without any key only loopback is listened on.
+        studio: mount the studio too.
+        verbose: log every request.
+        ready: called with the server's address once it answers.
+    """
+    from everlearn.wiring import server_room
+
+    settings = settings_of(choice)
+    listening = _socket(how.host, how.port)
     try:
         room = server_room(settings, open_parts(settings), how)
-        _check_keys(room, host)
-        _run(room, listening, verbose=verbose)
+        _check_keys(room, how.host)
+        _run(room, listening, studio=studio, verbose=verbose, ready=ready)
     finally:
         listening.close()
 
@@ -111,11 +143,12 @@ def _socket(host: str, port: int) -> socket.socket:
         ) from cause
 
 
-def _run(room: Room, listening: socket.socket, *, verbose: bool) -> None:
+def _run(room: Room, listening: socket.socket, *, studio: bool, verbose: bool, ready: Ready | None) -> None:
     import uvicorn
 
     from everlearn.server.app import create_app
     from everlearn.server.impatient import ImpatientProtocol
+    from everlearn.wiring import with_studio
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
@@ -123,7 +156,9 @@ def _run(room: Room, listening: socket.socket, *, verbose: bool) -> None:
         stream=sys.stderr,
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    app = create_app(room)
+    host, port = listening.getsockname()[:2]
+    address = f"http://{_within(host)}:{port}"
+    app = with_studio(create_app(room), address) if studio else create_app(room)
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
@@ -132,9 +167,27 @@ def _run(room: Room, listening: socket.socket, *, verbose: bool) -> None:
         timeout_graceful_shutdown=10,
         server_header=False,
     )
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+    shown = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    more = f", studio at {shown}/studio" if studio else ""
     err().print(
-        Text.assemble(("everlearn ", "bold"), f"listens on http://{shown}:{port}/v1", (" (Ctrl-C stops it)", "dim"))
+        Text.assemble(("everlearn ", "bold"), f"listens on {shown}/v1{more}", (" (Ctrl-C stops it)", "dim")),
+        soft_wrap=True,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    if ready is not None:
+        threading.Thread(target=_once_ready, args=(server, address, ready), daemon=True).start()
+    server.run(sockets=[listening])
+
+
+def _within(host: str) -> str:
+    """The address by which this machine reaches itself, where all of its addresses are listened on."""
+    own = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+    return f"[{own}]" if ":" in own and not own.startswith("[") else own
+
+
+def _once_ready(server: uvicorn.Server, address: str, ready: Ready) -> None:
+    while not server.should_exit:
+        if server.started:
+            ready(address)
+            return
+        time.sleep(0.1)

@@ -32,6 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ready", "/ping", "/version"})
+PAGES = "/studio"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger("everlearn.access")
 LOCAL = Caller(DEFAULT_TENANT, frozenset(SCOPES))
@@ -125,7 +126,7 @@ class Gatekeeper:
             else:
                 raise
         finally:
-            if scope["type"] == "http":
+            if scope["type"] == "http" and not _is_page(scope):
                 route = getattr(scope.get("route"), "path", "unknown")
                 seconds = time.perf_counter() - begun
                 self._metrics.request(scope["method"], route, status, seconds)
@@ -149,7 +150,7 @@ class Gatekeeper:
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._most:
             raise TooLargeError(self._most)
-        if scope["path"] not in OPEN:
+        if scope["path"] not in OPEN and not _is_page(scope):
             extra.update(self._limits.take_request(caller))
         return caller
 
@@ -199,6 +200,11 @@ class Gatekeeper:
         if isinstance(error, OverloadedError):
             self._metrics.refused("rate")
         await reply_to(error)(scope, receive, send)
+
+
+def _is_page(scope: MutableMapping[str, Any]) -> bool:
+    """A part of the studio's page: what it does is asked of the API, and counted and limited there."""
+    return scope["path"] == PAGES or bool(scope["path"].startswith(f"{PAGES}/"))
 
 
 async def _reply(send: Send, status: int, message: str, code: str) -> None:

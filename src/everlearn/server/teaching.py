@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
@@ -30,6 +30,7 @@ Asks = Annotated[Caller, Depends(may("ask"))]
 Teaches = Annotated[Caller, Depends(may("teach"))]
 MOST_AT_ONCE = 10_000
 _MOST_ERRORS = 100
+_NO_DOMAIN = "general"
 
 
 class Bulk(BaseModel):
@@ -122,11 +123,17 @@ def teach_file(
         with aside:
             if not is_lesson_file(path):
                 return _document(tenant, path, like, progress, dry_run=dry_run)
-            return _lessons(
-                room, tenant, list(read_lessons(path, table=table)), progress, skip_bad=skip_bad, dry_run=dry_run
-            )
+            lines = [_in_domain(line, domain) for line in read_lessons(path, table=table)]
+            return _lessons(room, tenant, lines, progress, skip_bad=skip_bad, dry_run=dry_run)
 
     return room.jobs.start(tenant.name, "teach", work).told()
+
+
+def _in_domain(line: LessonLine, domain: str) -> LessonLine:
+    """A line whose lesson names no domain gets that of the request."""
+    if line.lesson is None or line.lesson.domain != _NO_DOMAIN:
+        return line
+    return replace(line, lesson=replace(line.lesson, domain=domain))
 
 
 def _document(tenant: Tenant, path: Path, like: Lesson, progress: Progress, *, dry_run: bool) -> dict[str, Any]:

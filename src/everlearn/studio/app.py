@@ -1,0 +1,77 @@
+"""The whole page, and how it is mounted into the server's app."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import gradio as gr
+
+from everlearn.studio import chat_controls, chat_tab, knowledge_tab, settings_tab, theme
+from everlearn.studio.client import Server
+from everlearn.studio.faults import told
+from everlearn.studio.page import Desk
+
+PATH = "/studio"
+HEADER = (
+    '<div class="el-head"><h1>everlearn <span>studio</span></h1>'
+    '<span class="el-dim">teach it, ask it, see why, make it forget</span></div>'
+)
+KEPT_SECONDS = 3600
+
+
+def mount(app: Any, address: str) -> Any:
+    """Mount the studio into an app.
+
+    Args:
+        app: of the server; the studio calls its public API.
+        address: where that is reached from this machine, such as "http://127.0.0.1:8000".
+
+    Returns:
+        The app.
+    """
+
+    async def mounted() -> Any:
+        return _mounted(app, address)
+
+    # Gradio makes a loop for each of its locks where none runs, and leaves all of them open.
+    return asyncio.run(mounted())
+
+
+def _mounted(app: Any, address: str) -> Any:
+    return gr.mount_gradio_app(
+        app, page(Server(address)), PATH, ssr_mode=False, theme=theme.theme(), css=theme.CSS, js=theme.SCRIPT,
+        head=theme.HEAD, footer_links=[], run_history=False, show_error=False, enable_monitoring=False,
+        mcp_server=False, pwa=False, max_file_size="20mb",
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+    )  # fmt: skip
+
+
+def page(server: Server) -> gr.Blocks:
+    """All tabs over one server."""
+    with gr.Blocks(
+        title="everlearn studio", analytics_enabled=False, fill_width=True, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)
+    ) as blocks:
+        gr.HTML(HEADER, elem_id="el-header", apply_default_css=False)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            chat_place = gr.Tab("Chat", id="chat")
+            knowledge_place = gr.Tab("Knowledge", id="knowledge")
+            with gr.Tab("Settings", id="settings"):
+                settings = settings_tab.build(server)
+            desk = Desk(server, settings.key)
+            with chat_place:
+                chat = chat_tab.build(desk)
+            with knowledge_place:
+                knowledge_tab.build(desk, knowledge_place, chat.opened)
+
+        async def fill(key: str) -> tuple[Any, ...]:
+            return await chat_controls.filled(desk.api(key))
+
+        loaded = blocks.load(None, None, settings.key, js=settings_tab.LOAD_KEY, api_visibility="private")
+        for event in (loaded.then, settings.saved.click, chat_place.select):
+            event(told(fill), settings.key, chat.controls.filled, show_progress="hidden", api_visibility="private")
+        chat.opened.change(
+            lambda: gr.update(selected="knowledge"), None, tabs, show_progress="hidden", api_visibility="private"
+        )
+    blocks.queue(default_concurrency_limit=None, api_open=False)
+    return blocks
