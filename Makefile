@@ -1,4 +1,5 @@
 # make demo   teach, ask, forget on a real model (ARGS=--json for data)
+# make pretrain-demo  trains a 15M model on public-domain novels from nothing, in 20 minutes on two cores
 # make check  format, lint, types, floors, fast tests: under a minute
 # make test   all tests, the real model included
 PYTHON ?= python3
@@ -12,12 +13,15 @@ endif
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 ARGS ?=
 
-.PHONY: help demo check test format docs clean
+.PHONY: help demo pretrain-demo check test format docs clean
 help:
 	@sed -n 's/^# //p' Makefile
 
 demo: $(VENV)/.run
 	@$(BIN)/everlearn demo $(ARGS)
+
+pretrain-demo: $(VENV)/.dev
+	@$(BIN)/everlearn train pretrain --config benchmarks/pretrain_demo.yaml --out runs/pretrain-demo $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -24,13 +24,14 @@ def test_the_page_is_up_to_date():
 def test_the_commands_are_complete():
     groups = {
         "everlearn": {"demo", "chat", "ask", "teach", "lessons", "tables", "bench", "sleep", "adapters", "doctor"}
-        | {"promote", "forget", "receipts", "distill", "serve", "studio", "keys"},
+        | {"promote", "forget", "receipts", "distill", "serve", "studio", "keys", "train"},
         "everlearn lessons": {"list", "show", "search", "history", "forget", "export", "import", "quarantine"}
         | {"audit", "conflicts", "undo", "reflect"},
         "everlearn lessons quarantine": {"list", "release", "forget"},
         "everlearn receipts": {"verify", "key", "list"},
         "everlearn tables": {"create", "list", "set", "delete", "export", "import", "copy", "merge"},
         "everlearn promote": {"propose", "list", "accept", "reject"},
+        "everlearn train": {"tokenizer", "pretrain"},
         "everlearn adapters": {"list", "show", "rollback"},
         "everlearn bench": {
             "attention",

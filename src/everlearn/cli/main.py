@@ -30,6 +30,7 @@ from everlearn.cli import (
     studio,
     tables,
     teach,
+    train,
 )
 from everlearn.cli.errors import quiet_broken_pipe, report, usage_hint, wants_json
 from everlearn.cli.opening import Choice
@@ -62,6 +63,7 @@ app.command("studio")(studio.studio)
 app.add_typer(keys.app, name="keys")
 app.command("sleep")(sleep.sleep)
 app.command("distill")(distill.distill)
+app.add_typer(train.app, name="train")
 app.add_typer(adapters.app, name="adapters")
 app.command("doctor")(doctor.doctor)
 
