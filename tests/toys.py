@@ -25,6 +25,7 @@ from everlearn import Learner, wiring
 from everlearn.engine.engine import Engine
 from everlearn.memory.key import KeyMaker, words
 from everlearn.memory.phrase import spans
+from everlearn.models.apertis import ApertisConfig, ApertisForCausalLM
 from everlearn.models.base import BaseModel
 from everlearn.models.encoder import Pieces
 from everlearn.records import Lesson
@@ -39,7 +40,7 @@ CHAT = (
     "{% for m in messages %}{{ '<start>' + m['role'] + '\n' + m['content'] + '<end>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start>assistant\n' }}{% endif %}"
 )
-FAMILIES = ("llama", "qwen3", "gemma3", "gpt2")
+FAMILIES = ("llama", "qwen3", "gemma3", "gpt2", "apertis")
 
 
 def byte_tokenizer(*, chat: bool = True) -> PreTrainedTokenizerFast:
@@ -55,7 +56,7 @@ def byte_tokenizer(*, chat: bool = True) -> PreTrainedTokenizerFast:
 
 def tiny_module(family: str = "llama", *, seed: int = 0, blocks: int = 4) -> torch.nn.Module:
     """A random causal language model of 32 wide hidden states over the byte vocabulary."""
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + (2 if family == "apertis" else 0))  # one that does not say NUL
     sizes = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
@@ -76,6 +77,9 @@ def tiny_module(family: str = "llama", *, seed: int = 0, blocks: int = 4) -> tor
         return Qwen3ForCausalLM(Qwen3Config(**sizes))
     if family == "gemma3":
         return Gemma3ForCausalLM(Gemma3TextConfig(**sizes, sliding_window=16))
+    if family == "apertis":  # a state, a compressed state, keys and values: every way to remember
+        kinds = ["linear", "latent", "recurrent", "full"]
+        return ApertisForCausalLM(ApertisConfig(**sizes, layer_types=[kinds[n % 4] for n in range(blocks)]))
     assert family == "gpt2"
     return GPT2LMHeadModel(
         GPT2Config(

@@ -31,7 +31,7 @@ def as_read_anew(engine, session):
     return cache
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f != "gpt2"])
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("gpt2", "apertis")])
 def test_the_cache_follows_from_the_tokens_though_lessons_spoke_and_tokens_left(family):
     engine = toy_engine(family)
     toy_learner(engine).teach(FACT)

@@ -75,7 +75,7 @@ class KeptCaches:
         length = min(_common(entry.ids, ids), len(ids) - 1)
         cache = entry.cache.copy()
         cache.crop(length)
-        return cache, length
+        return cache, cache.lengths[0]
 
     def keep(self, tenant: str, adapter: str, ids: Sequence[int], cache: KeyValueCache) -> None:
         """Keep a cache of one row that holds tokens [T] and nothing else; shorter ones of their begin are given up."""

@@ -192,4 +192,5 @@ class Session:
             return
         if kept < len(read):
             row.cache.crop(kept)
+            kept = row.cache.read  # of a model with states it may be less
         self._held = [Held(row.cache, read[:kept])]

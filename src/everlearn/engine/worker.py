@@ -201,6 +201,7 @@ class Worker:
         if plain < BLOCK:
             return
         cache.crop(plain)
+        plain = cache.lengths[0]  # of a model with states it may be less
         self.kept.keep(row.request.ticket.tenant, row.identity, ids[:plain], cache)
 
     def _drop_unloaded(self) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-import everlearn.models.apertis  # noqa: F401  so that the Auto classes know our own family
-from everlearn.errors import ConversationError, ModelNotFoundError, WeightsError
+from everlearn.errors import ConversationError, ModelNotFoundError, SettingsError, WeightsError
+from everlearn.models.apertis.states import StateLayer  # its package makes our own family known to the Auto classes
 from everlearn.models.blocks import find_blocks, hidden_of, text_config
 from everlearn.models.cache import KeyValueCache
 from everlearn.models.joined import JoinedCache
@@ -140,6 +140,10 @@ class BaseModel:
         Raises:
             SettingsError: an impossible size, or a model whose keys cannot be moved.
         """
+        if any(isinstance(layer, StateLayer) for layer in DynamicCache(config=self._config).layers):
+            raise SettingsError(
+                f"Layers of {self.name} remember by a state, which has no window.", hint="Leave --context out."
+            )
         if self._turnings is None:
             with self.lock:
                 self._turnings = find_turnings(self.module)
@@ -259,16 +263,18 @@ def _nothing_worn(rows: Sequence[str | None]) -> AbstractContextManager[None]:
 
 
 def _refuse_other_caches(module: nn.Module) -> None:
-    """Refuses blocks whose memory of the past is more than keys and values, before a forward pass meets them."""
+    """Refuses blocks that remember by other things than keys, values and our own family's states, before they run."""
     config = text_config(module)
-    stateful = getattr(module, "_is_stateful", False) or not hasattr(config, "num_attention_heads")
-    if stateful or not all(_is_attention(layer) for layer in DynamicCache(config=config).layers):
+    layers = DynamicCache(config=config).layers
+    stateful = getattr(module, "_is_stateful", False) and not any(type(layer) is StateLayer for layer in layers)
+    known = hasattr(config, "num_attention_heads") and all(map(_is_known, layers))
+    if stateful or not known:
         raise _unsupported(module)
 
 
-def _is_attention(layer: object) -> bool:
+def _is_known(layer: object) -> bool:
     # Exact types: hybrid layers inherit from these. A dummy layer belongs to a block that borrows its keys.
-    return type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) or type(layer).__name__ == "DummyLayer"
+    return type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, StateLayer) or type(layer).__name__ == "DummyLayer"
 
 
 def _unsupported(module: nn.Module) -> ModelNotFoundError:

@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from everlearn.models.cache import KeyValueCache
+from everlearn.models.apertis.states import StateLayer
+from everlearn.models.cache import KeyValueCache, States
 
 _HEADROOM = 128  # columns that are free after the tensors were made; when they are used up the tensors are made anew
 _SPARE = 1  # a masked column in front of the longest row
@@ -44,6 +45,7 @@ class JoinedCache:
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
+        self._marks: list[dict[int, States]] = []
         self.keys_and_values = DynamicCache()
         self._window = _Window()
         self._slots = 0
@@ -61,8 +63,9 @@ class JoinedCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its tensors, free places included."""
-        return sum(t.numel() * t.element_size() for layer in self._layers for t in (layer.all_keys, layer.all_values))
+        """Bytes of its tensors, free places included, and of its states."""
+        held = sum(t.numel() * t.element_size() for layer in self._layers for t in (layer.all_keys, layer.all_values))
+        return held + sum(layer.nbytes for layer in self._state_layers)
 
     def positions(self, count: int, device: torch.device) -> Tensor:
         """Returns the positions [B, T] of the next `count` tokens."""
@@ -100,11 +103,17 @@ class JoinedCache:
             self._make_anew(slots, widest, widest + _SPARE + _HEADROOM)
         end, row = self._window.end, self.rows
         for mine, theirs in zip(self.keys_and_values.layers, cache.keys_and_values.layers, strict=True):
-            if isinstance(mine, _Slots):
+            if isinstance(mine, StateLayer):
+                rows = (
+                    zip(mine.states, theirs.states, strict=True) if mine.states else ((t[:0], t) for t in theirs.states)
+                )
+                mine.restore((tuple(torch.cat(pair) for pair in rows), theirs.length))
+            elif isinstance(mine, _Slots):
                 for held, new in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
                     held[row, :, : end - length] = 0
                     held[row, :, end - length : end] = new[0]
         self.lengths.append(length)
+        self._marks.append(dict(cache.marks[0]))
         self._fit()
 
     def leave(self, row: int) -> None:
@@ -114,20 +123,35 @@ class JoinedCache:
             for layer in self._layers:
                 for held in (layer.all_keys, layer.all_values):
                     held[row, :, : self._window.end] = held[last, :, : self._window.end]
-        self.lengths[row] = self.lengths[last]
+        for state in self._state_layers:
+            kept = [last if n == row else n for n in range(last)]
+            state.restore((tuple(t[kept] for t in state.states), state.length))
+        self.lengths[row], self._marks[row] = self.lengths[last], self._marks[last]
         self.lengths.pop()
+        self._marks.pop()
         self._fit()
 
     def row(self, row: int) -> KeyValueCache:
         """Returns a cache of one row. This cache stays as it is."""
         end, length = self._window.end, self.lengths[row]
-        pairs = [
-            tuple(t[row : row + 1, :, end - length : end].clone() for t in (layer.all_keys, layer.all_values))
-            if isinstance(layer, _Slots)
-            else ()
-            for layer in self.keys_and_values.layers
-        ]
-        return KeyValueCache.of(pairs, length)
+        parts: list[tuple[Tensor, ...] | StateLayer] = []
+        for layer in self.keys_and_values.layers:
+            if isinstance(layer, StateLayer):
+                alone = layer.with_states(tuple(t[row : row + 1].clone() for t in layer.states))
+                alone.length = length
+                parts.append(alone)
+            elif isinstance(layer, _Slots):
+                held = (layer.all_keys, layer.all_values)
+                parts.append(tuple(t[row : row + 1, :, end - length : end].clone() for t in held))
+            else:
+                parts.append(())
+        made = KeyValueCache.of(parts, length)
+        made.marks = [dict(self._marks[row])]
+        return made
+
+    @property
+    def _state_layers(self) -> list[StateLayer]:
+        return [layer for layer in self.keys_and_values.layers if isinstance(layer, StateLayer)]
 
     @property
     def _layers(self) -> list[_Slots]:
@@ -136,6 +160,9 @@ class JoinedCache:
     def _begin(self, cache: KeyValueCache) -> None:
         """Layers like those of the first row; a block that borrows another one's keys has none of its own."""
         for layer in cache.keys_and_values.layers:
+            if isinstance(layer, StateLayer):
+                self.keys_and_values.layers.append(StateLayer())
+                continue
             mine = _Slots(self._window, layer.keys, layer.values) if layer.is_initialized else DynamicLayer()
             self.keys_and_values.layers.append(mine)
         self._slots = 1

@@ -34,7 +34,7 @@ class Contrasted(ModelOutput):
 
 
 class ApertisForContrast(ApertisPreTrainedModel):
-    """One encoder for images, texts and mixtures of both: the decoder's blocks, mean over the tokens, a projection.
+    """One encoder for images, texts and mixtures of both: the decoder's blocks, the last token, a projection.
 
     Source: Radford et al. 2021, CLIP (loss); the encoder is shared instead of one for each side.
     """
@@ -53,11 +53,12 @@ class ApertisForContrast(ApertisPreTrainedModel):
             init.constant_(self.scale, _FIRST_SCALE)
 
     def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Returns [B, D], unit length, of what the processor made: images, texts, or both in one sequence."""
-        hidden = self.model(**inputs, use_cache=False).last_hidden_state
-        mask = inputs.get("attention_mask", torch.ones(hidden.shape[:2], device=hidden.device))[..., None]
-        mean = (hidden * mask).sum(1) / mask.sum(1)
-        return F.normalize(self.projection(mean), dim=-1)
+        """Returns [B, D], unit length, of what the processor made: images, texts, or both in one sequence.
+
+        The last token has read all others; padding stands on the left.
+        """
+        last = self.model(**inputs, use_cache=False).last_hidden_state[:, -1]
+        return F.normalize(self.projection(last), dim=-1)
 
     def forward(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Contrasted:
         """Compares pairs: row n of the one side belongs to row n of the other, and to no other row."""
@@ -65,8 +66,20 @@ class ApertisForContrast(ApertisPreTrainedModel):
         return Contrasted(contrastive_loss(one, two, self.scale), one, two)
 
 
-def contrastive_loss(first: Tensor, second: Tensor, scale: Tensor) -> Tensor:
-    """Returns the symmetric cross-entropy of [B, D] with [B, D]; scale is the logarithm of the inverse temperature."""
+def contrastive_loss(first: Tensor, second: Tensor, scale: Tensor, same: Tensor | None = None) -> Tensor:
+    """Returns the symmetric cross-entropy between two sides.
+
+    Args:
+        first: [B, D], unit length.
+        second: [N, D], unit length.
+        scale: logarithm of the inverse temperature.
+        same: [B, N] bool, which belong together, at least one in each row and column; by default row n with row n.
+
+    Source: Radford et al. 2021, CLIP; several that belong together as in Khosla et al. 2020, Supervised Contrastive
+    Learning, equation 2.
+    """
     scores = first @ second.T * scale.exp().clamp(max=100)
-    right = torch.arange(len(first), device=first.device)
-    return (F.cross_entropy(scores, right) + F.cross_entropy(scores.T, right)) / 2
+    together = torch.eye(len(first), device=first.device) if same is None else same.to(scores.dtype)
+    sides = ((scores, together), (scores.T, together.T))
+    losses = [-(each.log_softmax(1) * belong).sum(1) / belong.sum(1) for each, belong in sides]
+    return (losses[0].mean() + losses[1].mean()) / 2

@@ -26,6 +26,7 @@ class StateLayer(CacheLayerMixin):
     """
 
     supports_early_init = False
+    is_sliding = True  # so that transformers makes masks by a layer that holds keys, where there is one
 
     def __init__(self, **_: Any) -> None:  # noqa: ANN401
         super().__init__()
@@ -51,6 +52,12 @@ class StateLayer(CacheLayerMixin):
         """Goes back to what `saved` returned."""
         self.states, self.length = saved
         self.is_initialized = bool(self.states)
+
+    def with_states(self, states: tuple[Tensor, ...]) -> StateLayer:
+        """Returns a layer of the same length with other states."""
+        other = StateLayer()
+        other.restore((states, self.length))
+        return other
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Does nothing: a state begins with the first `write`."""
