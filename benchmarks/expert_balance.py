@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/expert_balance.py [--steps N] [--out FILE]
 
-The same small language model (two layers, each with 8 of 32 or 6 of 64 experts and a shared one) is trained twice on the
-same bytes: this repository's documents. Violation = most loaded expert / mean load - 1 over the last
+The same small language model (two layers, each with 8 of 32 or 6 of 64 experts and a shared one) is trained twice on
+the same bytes: this repository's documents. Violation = most loaded expert / mean load - 1 over the last
 fifth of the steps, worst layer; 0 is balance. Idle = experts that no token of those steps chose.
 """
 
