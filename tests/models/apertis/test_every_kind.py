@@ -193,3 +193,13 @@ def test_the_configuration_survives_json(variant, tmp_path, name):
     config = config_of(variant)
     config.save_pretrained(tmp_path)
     assert getattr(AutoConfig.from_pretrained(tmp_path), name) == getattr(config, name)
+
+
+@torch.no_grad()
+def test_texts_packed_into_one_row_do_not_see_each_other(module):
+    lengths = [13, 1, 9, 20]
+    ids = some_ids(2, sum(lengths))
+    places = torch.cat([torch.arange(n) for n in lengths])[None]
+    packed = module(ids, position_ids=places.expand(2, -1), use_cache=False).logits
+    apart = torch.cat([module(text, use_cache=False).logits for text in ids.split(lengths, dim=1)], 1)
+    torch.testing.assert_close(packed, apart, **CLOSE)

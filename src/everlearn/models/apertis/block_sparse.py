@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -33,18 +34,29 @@ class ApertisBlockSparseAttention(ApertisAttention):
         position_embeddings: tuple[Tensor, Tensor] | None = None,
         past_key_values: Cache | None = None,
         padding: Tensor | None = None,
+        starts: Tensor | None = None,
         **_: Any,  # noqa: ANN401
     ) -> tuple[Tensor, None]:
         """Mixes tokens: as `full`, but padding [B, S] bool (False: padding on the left) is read instead of the mask."""
         query, key, value = self.heads_of(hidden_states, position_embeddings)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
-        if padding is None:
+        if starts is not None:
+            rows = zip(query.split(1), key.split(1), value.split(1), starts, strict=True)
+            output = torch.cat([self._apart(*row) for row in rows])
+        elif padding is None:
             output = self._attend(query, key, value)
         else:  # blocks are counted from a row's first real token
             rows = zip(query.split(1), key.split(1), value.split(1), padding.sum(1).tolist(), strict=True)
             output = torch.cat([self._padded(*row) for row in rows])
         return self.leave(output.transpose(1, 2), hidden_states), None
+
+    def _apart(self, query: Tensor, key: Tensor, value: Tensor, starts: Tensor) -> Tensor:
+        """Attends in one row that holds several texts, in each by itself; starts: [T] bool."""
+        cuts = [0, *starts.nonzero().flatten().tolist(), query.shape[2]]
+        sizes = [end - begin for begin, end in pairwise(cuts) if end > begin]
+        texts = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
+        return torch.cat([self._attend(*text) for text in texts], dim=2)
 
     def _padded(self, query: Tensor, key: Tensor, value: Tensor, real: int) -> Tensor:
         """Attends in one row of which only the last `real` keys count."""

@@ -34,12 +34,14 @@ class Surroundings:
     Attributes:
         mask: for transformers' attention functions, [B, 1 or H, T, S], or None for a plain causal one.
         padding: [B, S] bool, False for padding on the left; None where there is none. S: tokens read before and now.
+        starts: [B, T] bool, True where another text begins in a row; None where a row is one text.
         rotation: cosine and sine [B, T, C] for whole heads; None where positions are told by the mask.
         latent_rotation: the same for the rotated part of latent heads.
     """
 
     mask: Tensor | None
     padding: Tensor | None
+    starts: Tensor | None
     rotation: tuple[Tensor, Tensor] | None
     latent_rotation: tuple[Tensor, Tensor] | None
 
@@ -81,14 +83,13 @@ class ApertisDecoderLayer(GradientCheckpointingLayer):
         mixed: Tensor
         if self.kind in ("linear", "recurrent"):
             mixer = self.linear_attn if self.kind == "linear" else self.recurrent
-            mixed = mixer(x, padding=around.padding, cache=state_layer(cache, self.layer_idx))
+            mixed = mixer(x, padding=around.padding, starts=around.starts, cache=state_layer(cache, self.layer_idx))
             return mixed
         mixed, _ = self.self_attn(
             x,
             attention_mask=around.mask,
-            padding=around.padding,
             position_embeddings=around.latent_rotation if self.kind == "latent" else around.rotation,
             past_key_values=cache,
-            **kwargs,
+            **({"padding": around.padding, "starts": around.starts} if self.kind == "block_sparse" else kwargs),
         )
         return mixed

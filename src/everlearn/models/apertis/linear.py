@@ -12,6 +12,8 @@ from everlearn.models.apertis.delta_rule import DeltaInputs, delta_rule, delta_s
 from everlearn.models.apertis.norm import GatedRMSNorm
 from everlearn.models.apertis.states import StateLayer, in_segments
 
+_FORGET = -30.0  # logarithm of what is left of a state where another text begins
+
 
 class ApertisDeltaNet(nn.Module):
     """Gated DeltaNet; projections are laid out and named as in Qwen3-Next, so that weights can be exchanged.
@@ -32,24 +34,35 @@ class ApertisDeltaNet(nn.Module):
         self.norm = GatedRMSNorm(self.value_width, config.rms_norm_eps)
         self.out_proj = nn.Linear(self.values * self.value_width, config.hidden_size, bias=False)
 
-    def forward(self, hidden_states: Tensor, padding: Tensor | None = None, cache: StateLayer | None = None) -> Tensor:
+    def forward(
+        self,
+        hidden_states: Tensor,
+        padding: Tensor | None = None,
+        starts: Tensor | None = None,
+        cache: StateLayer | None = None,
+    ) -> Tensor:
         """Mixes tokens.
 
         Args:
             hidden_states: [B, T, D].
             padding: [B, S] bool, False for padding; the last T places are those of hidden_states.
+            starts: [B, T] bool, True where another text begins in the row: nothing of those before is remembered.
             cache: the state after what was read before; replaced.
 
         Returns:
             [B, T, D].
         """
-        return in_segments(self._read, hidden_states, padding, cache)
+        return in_segments(self._read, hidden_states, padding, starts, cache)
 
-    def _read(self, hidden_states: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _read(
+        self, hidden_states: Tensor, before: tuple[Tensor, ...], starts: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Reads [B, T, D] after the inputs of the convolution and the state that `before` holds."""
         rows, tokens, _ = hidden_states.shape
         mixed, gate, beta, decay = self._projected(hidden_states)
-        mixed, inputs = causal_convolution(mixed, self.conv1d.weight, before[0] if before else None)
+        mixed, inputs = causal_convolution(mixed, self.conv1d.weight, before[0] if before else None, starts)
+        if starts is not None:
+            decay = decay.masked_fill(starts[..., None], _FORGET)
         rule = self._rule_inputs(mixed, decay, beta)
         shape = (rows, self.values, self.key_width, self.value_width)
         state = before[1] if before else rule.query.new_zeros(shape)

@@ -1,6 +1,5 @@
 """The decoder and the language model on it, as transformers wants them."""
 
-import math
 from typing import Any
 
 import torch
@@ -20,11 +19,12 @@ from everlearn.models.apertis.configuration import ApertisConfig
 from everlearn.models.apertis.experts import ApertisExperts, ApertisRouter
 from everlearn.models.apertis.full import ApertisAttention
 from everlearn.models.apertis.heads import ApertisAheadHead, ahead_loss
+from everlearn.models.apertis.initial import inverse_softplus, spread
 from everlearn.models.apertis.latent import ApertisLatentAttention
 from everlearn.models.apertis.layer import ApertisDecoderLayer, Surroundings
 from everlearn.models.apertis.linear import ApertisDeltaNet
 from everlearn.models.apertis.norm import RMSNorm
-from everlearn.models.apertis.positions import RotaryEmbedding, alibi_mask
+from everlearn.models.apertis.positions import RotaryEmbedding, alibi_mask, count_positions, text_starts
 from everlearn.models.apertis.recurrent import ApertisRecurrentCell
 from everlearn.models.apertis.vision import ApertisPatchEmbedding, with_images
 
@@ -107,7 +107,8 @@ class ApertisModel(ApertisPreTrainedModel):
             input_ids: [B, T] long; or else inputs_embeds.
             attention_mask: [B, S] with 0 for padding on the left, S = tokens of the cache + T; or None; or a mask
                 [B, 1, T, S] made by the caller.
-            position_ids: [B, T] long; counted from the mask by default.
+            position_ids: [B, T] long; counted from the mask by default. Without a mask and a cache a row may hold
+                several texts, each of which begins where the positions do not go on; they do not see each other.
             past_key_values: cache; grows. Made where use_cache is wanted and none is given.
             inputs_embeds: [B, T, D].
             use_cache: whether to return a cache.
@@ -124,7 +125,7 @@ class ApertisModel(ApertisPreTrainedModel):
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
         if position_ids is None:
-            position_ids = _count_positions(inputs_embeds, attention_mask, past_key_values)
+            position_ids = count_positions(inputs_embeds, attention_mask, past_key_values)
         around = self.surroundings(inputs_embeds, attention_mask, position_ids, past_key_values)
         hidden_states = inputs_embeds
         for layer in self.layers:
@@ -165,6 +166,7 @@ class ApertisModel(ApertisPreTrainedModel):
         return Surroundings(
             mask=mask,
             padding=padding,
+            starts=text_starts(position_ids) if attention_mask is None and cache is None else None,
             rotation=None if alibi else self.rotary_emb(embeds, position_ids),
             latent_rotation=self.latent_rotary_emb(embeds, position_ids) if "latent" in kinds else None,
         )
@@ -238,7 +240,8 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
             if self.training and self.ahead:
                 embeds = inputs_embeds if inputs_embeds is not None else self.model.embed_tokens(input_ids)
-                loss = loss + self.config.mtp_loss_weight * self._ahead_loss(hidden_states, embeds, labels)
+                ahead = self._ahead_loss(hidden_states, embeds, labels, position_ids)
+                loss = loss + self.config.mtp_loss_weight * ahead
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -261,7 +264,7 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
             inputs["pixel_values"] = inputs["image_sizes"] = None
         return inputs
 
-    def _ahead_loss(self, hidden_states: Tensor, embeds: Tensor, labels: Tensor) -> Tensor:
+    def _ahead_loss(self, hidden_states: Tensor, embeds: Tensor, labels: Tensor, position_ids: Tensor | None) -> Tensor:
         """Returns the mean loss of the heads; rows are taken to begin at their first place, without padding."""
         losses = []
         for number, head in enumerate(self.ahead, start=1):
@@ -269,27 +272,8 @@ class ApertisForCausalLM(ApertisPreTrainedModel, GenerationMixin):
             if count < 2:  # nothing stands that far ahead
                 break
             places = torch.arange(count, device=embeds.device)[None]
+            places = places if position_ids is None else position_ids[:, :count]
             around = self.model.surroundings(embeds[:, :count], None, places, None)
             hidden_states = head(hidden_states[:, :count], embeds[:, number:], around)
             losses.append(ahead_loss(self.lm_head(hidden_states), labels, number + 1))
         return torch.stack(losses).mean() if losses else hidden_states.new_zeros(())
-
-
-def _count_positions(embeds: Tensor, attention_mask: Tensor | None, cache: Cache | None) -> Tensor:
-    """Returns [B or 1, T]: how many real tokens stand before each one."""
-    count = embeds.shape[1]
-    if attention_mask is not None and attention_mask.ndim == 2:
-        return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -count:]
-    seen = cache.get_seq_length() if cache is not None else 0
-    return (torch.arange(count, device=embeds.device) + seen)[None]
-
-
-def spread(count: int, least: float, most: float) -> Tensor:
-    """Returns [count] numbers from least to most, evenly in their logarithms: heads begin with spans of all lengths."""
-    steps = torch.linspace(0, 1, count, device="cpu") if count > 1 else torch.full((1,), 0.5, device="cpu")
-    return torch.exp(steps * math.log(most / least)) * least
-
-
-def inverse_softplus(x: Tensor) -> Tensor:
-    """Returns y with softplus(y) = x."""
-    return x + torch.log(-torch.expm1(-x))

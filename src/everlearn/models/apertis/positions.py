@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.cache_utils import Cache
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS, dynamic_rope_update
 
 from everlearn.models.apertis.configuration import ApertisConfig
@@ -59,6 +60,21 @@ class RotaryEmbedding(nn.Module):
         angles = places[..., None].float() * self.inv_freq.to(x.device, torch.float)
         both = torch.cat((angles, angles), dim=-1)
         return (both.cos() * self.attention_scaling).to(x.dtype), (both.sin() * self.attention_scaling).to(x.dtype)
+
+
+def count_positions(embeds: Tensor, attention_mask: Tensor | None, cache: Cache | None) -> Tensor:
+    """Returns [B or 1, T]: how many real tokens stand before each one."""
+    count = embeds.shape[1]
+    if attention_mask is not None and attention_mask.ndim == 2:
+        return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -count:]
+    seen = cache.get_seq_length() if cache is not None else 0
+    return (torch.arange(count, device=embeds.device) + seen)[None]
+
+
+def text_starts(position_ids: Tensor) -> Tensor | None:
+    """Returns [B, T] bool, True where a position does not follow the one before; None where all do."""
+    starts = torch.diff(position_ids, prepend=position_ids[:, :1] - 1, dim=-1) != 1
+    return starts if bool(starts.any()) else None
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from everlearn.models.apertis.norm import GatedRMSNorm
 from everlearn.models.apertis.recurrence import CellInputs, bounded, cell_step, recurrence
 from everlearn.models.apertis.states import StateLayer, in_segments
 
+_FORGET = 1e-13  # what is left of a state where another text begins; not 0, since its logarithm is taken
+
 
 class ApertisRecurrentCell(nn.Module):
     """Heads with a state [N, P] each, whose factor a in (-1, 1) is told by the token.
@@ -35,17 +37,27 @@ class ApertisRecurrentCell(nn.Module):
         self.norm = GatedRMSNorm(self.width, config.rms_norm_eps)
         self.out_proj = nn.Linear(inner, config.hidden_size, bias=False)
 
-    def forward(self, hidden_states: Tensor, padding: Tensor | None = None, cache: StateLayer | None = None) -> Tensor:
+    def forward(
+        self,
+        hidden_states: Tensor,
+        padding: Tensor | None = None,
+        starts: Tensor | None = None,
+        cache: StateLayer | None = None,
+    ) -> Tensor:
         """Mixes tokens; arguments and result as in `linear`."""
-        return in_segments(self._read, hidden_states, padding, cache)
+        return in_segments(self._read, hidden_states, padding, starts, cache)
 
-    def _read(self, hidden_states: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _read(
+        self, hidden_states: Tensor, before: tuple[Tensor, ...], starts: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Reads [B, T, D] after the inputs of the convolution and the state that `before` holds."""
         rows, tokens, _ = hidden_states.shape
         inner = self.heads * self.width
         mixed, gate = self.in_proj(hidden_states).split((inner + 2 * self.state_width, inner), dim=-1)
-        mixed, inputs = causal_convolution(mixed, self.conv1d.weight, before[0] if before else None)
+        mixed, inputs = causal_convolution(mixed, self.conv1d.weight, before[0] if before else None, starts)
         cell, plain = self._cell_inputs(mixed, hidden_states)
+        if starts is not None:
+            cell = cell._replace(factor=cell.factor.masked_fill(starts[..., None], _FORGET))
         state = before[1] if before else cell.query.new_zeros(rows, self.heads, self.state_width, self.width)
         output, state = (cell_step if tokens == 1 else recurrence)(cell, state)
         output = output + plain * self.skip.float()[:, None]

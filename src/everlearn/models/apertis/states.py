@@ -133,9 +133,10 @@ def state_layer(cache: Cache | None, layer_idx: int) -> StateLayer | None:
 
 
 def in_segments(
-    read: Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, tuple[Tensor, ...]]],
+    read: Callable[[Tensor, tuple[Tensor, ...], Tensor | None], tuple[Tensor, tuple[Tensor, ...]]],
     hidden_states: Tensor,
     padding: Tensor | None,
+    starts: Tensor | None,
     cache: StateLayer | None,
 ) -> Tensor:
     """Lets a layer with a state read a text piece by piece.
@@ -143,11 +144,12 @@ def in_segments(
     Pieces of 2,048 tokens stay in the processor's cache; in one piece a long text takes nearly twice the time.
 
     Args:
-        read: takes [B, T, D] and the states before (none at the beginning of a text), gives [B, T, D] and the states
-            after.
+        read: takes [B, T, D], the states before (none at the beginning of a text) and its part of `starts`, gives
+            [B, T, D] and the states after.
         hidden_states: [B, T, D].
         padding: [B, S] bool, False for padding on the left, which is read as zeros and leaves no trace in a state; the
             last T places are those of hidden_states.
+        starts: [B, T] bool, True where another text begins in the row; None where none does.
         cache: the states after what was read before; replaced.
 
     Returns:
@@ -158,8 +160,9 @@ def in_segments(
         hidden_states = hidden_states * padding[:, -tokens:, None]
     states = tuple(state.to(hidden_states.device) for state in cache.states) if cache is not None else ()
     outputs = []
-    for piece in hidden_states.split(_SEGMENT, dim=1):
-        output, states = read(piece, states)
+    for first in range(0, tokens, _SEGMENT):
+        part = slice(first, first + _SEGMENT)
+        output, states = read(hidden_states[:, part], states, None if starts is None else starts[:, part])
         outputs.append(output)
     if cache is not None:
         cache.write(states, tokens)
