@@ -36,7 +36,7 @@ BATCH = 32
 Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # pictures to learn, pictures to ask, digits of both
 
 
-def config(kinds: list[str]) -> ApertisConfig:
+def config(kinds: list[str], pooling: str = "last") -> ApertisConfig:
     return ApertisConfig(
         vocab_size=VOCABULARY,
         hidden_size=64,
@@ -50,6 +50,7 @@ def config(kinds: list[str]) -> ApertisConfig:
         vision_channels=1,
         image_token_id=IMAGE,
         pad_token_id=PAD,
+        pooling=pooling,
     )
 
 
@@ -132,10 +133,10 @@ def name_digits(kinds: list[str], data: Split, epochs: int) -> dict[str, Any]:
     return {"layer_types": kinds, "accuracy": share, "pictures": len(others), "train_seconds": seconds}
 
 
-def join_spaces(kinds: list[str], data: Split, epochs: int) -> dict[str, Any]:
+def join_spaces(kinds: list[str], data: Split, epochs: int, pooling: str) -> dict[str, Any]:
     images, others, digits, wanted = data
     torch.manual_seed(0)
-    model = ApertisForContrast(config(kinds))
+    model = ApertisForContrast(config(kinds, pooling))
 
     def loss_of(rows: np.ndarray, draw: np.random.Generator) -> torch.Tensor:
         present = np.unique(digits[rows])
@@ -152,6 +153,7 @@ def join_spaces(kinds: list[str], data: Split, epochs: int) -> dict[str, Any]:
     nearest = np.argsort(-scores, axis=0)
     return {
         "layer_types": kinds,
+        "pooling": pooling,
         "image_to_text_recall_at_1": float((scores.argmax(1) == wanted).mean()),
         "text_to_image_recall_at_1": float(np.mean([wanted[nearest[0, n]] == n for n in range(10)])),
         "text_to_image_precision_at_10": float(np.mean([wanted[nearest[:10, n]] == n for n in range(10)])),
@@ -164,6 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--kinds", default="full,full,full", help="of the layers, separated by commas")
+    parser.add_argument("--pooling", default="last", choices=["last", "capsules"])
     parser.add_argument("--only-retrieval", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -172,7 +175,7 @@ def main() -> None:
     kinds = args.kinds.split(",")
     report = {
         **({} if args.only_retrieval else {"classification": name_digits(kinds, data, args.epochs)}),
-        "retrieval": join_spaces(kinds, data, args.epochs),
+        "retrieval": join_spaces(kinds, data, args.epochs, args.pooling),
         "where": {"machine": machine(), "versions": versions(), "commit": commit()},
     }
     print(json.dumps(report, indent=1))

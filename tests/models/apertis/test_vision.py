@@ -10,6 +10,7 @@ from transformers import AutoProcessor
 
 from everlearn.errors import ConversationError, SettingsError
 from everlearn.models.apertis import ApertisForCausalLM, ApertisImageProcessor, ApertisProcessor
+from everlearn.models.apertis.capsules import CapsulePooling, naive_capsules
 from everlearn.models.apertis.contrast import ApertisForContrast, contrastive_loss
 from everlearn.models.apertis.vision import naive_patches, patch_places
 from toys import byte_tokenizer
@@ -145,10 +146,11 @@ def test_mistakes_are_named():
         ApertisImageProcessor(channels=4)
 
 
-def test_the_joint_space_learns_pairs(tmp_path):
+@pytest.mark.parametrize("pooling", ["last", "capsules"])
+def test_the_joint_space_learns_pairs(tmp_path, pooling):
     processor = _processor()
     torch.manual_seed(0)
-    model = ApertisForContrast(config_of("full", **_fields(processor), initializer_range=0.05))
+    model = ApertisForContrast(config_of("full", **_fields(processor), initializer_range=0.05, pooling=pooling))
     pictures = [_picture(8, 8, seed) for seed in range(4)]
     images = processor(images=pictures)
     texts = processor(text=["red", "green", "a blue one", "yellow"])
@@ -165,6 +167,20 @@ def test_the_joint_space_learns_pairs(tmp_path):
         model.save_pretrained(tmp_path)
         loaded = ApertisForContrast.from_pretrained(tmp_path).eval()
         torch.testing.assert_close(loaded.embed(images), made.first, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_capsules_are_what_the_votes_agree_on():
+    torch.manual_seed(0)
+    pooling = CapsulePooling(config_of("full"), capsules=4)
+    pooling.votes.weight.normal_()
+    hidden = torch.randn(2, 7, 32)
+    mask = torch.ones(2, 7)
+    mask[1, :3] = 0
+    made = pooling(hidden, mask)
+    torch.testing.assert_close(made[0], naive_capsules(pooling, hidden[0]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(made[1], naive_capsules(pooling, hidden[1, 3:]), atol=1e-5, rtol=1e-4)
+    assert bool((made.view(2, 4, 8).norm(dim=-1) < 1).all())
 
 
 def test_the_loss_of_pairs_is_symmetric():

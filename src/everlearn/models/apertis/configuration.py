@@ -39,6 +39,7 @@ class ApertisConfig(PreTrainedConfig):
         vision_patch_size: side of an image patch in pixels; 0: no images.
         vision_channels: of an image.
         image_token_id: stands for one patch in the text.
+        pooling: how a joint space gathers the tokens of an image or text: "last", or "capsules" (experimental).
     """
 
     model_type = "apertis"
@@ -119,6 +120,7 @@ class ApertisConfig(PreTrainedConfig):
     vision_patch_size: int = 0
     vision_channels: int = 3
     image_token_id: int | None = None
+    pooling: Literal["last", "capsules"] = "last"
 
     def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401  whatever transformers stores in config.json
         """Derives what is None and refuses what cannot be built.
@@ -194,6 +196,8 @@ class ApertisConfig(PreTrainedConfig):
                 raise SettingsError(f"{name} is {whole}, not a multiple of {part}.", hint="Choose sizes that divide.")
         if self.position not in ("rope", "alibi"):
             raise SettingsError(f"position is {self.position!r}.", hint='Choose "rope" or "alibi".')
+        if self.pooling not in ("last", "capsules"):
+            raise SettingsError(f"pooling is {self.pooling!r}.", hint='Choose "last" or "capsules".')
         if self.position == "alibi" and {"latent", "block_sparse"} & set(self.layer_types or ()):
             raise SettingsError(
                 "ALiBi is for layers of kind full; latent and block_sparse rotate.", hint='Choose position "rope".'

@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from everlearn.models.apertis.capsules import CapsulePooling
 from everlearn.models.apertis.configuration import ApertisConfig
 from everlearn.models.apertis.modeling import ApertisModel, ApertisPreTrainedModel
 
@@ -42,7 +43,9 @@ class ApertisForContrast(ApertisPreTrainedModel):
     def __init__(self, config: ApertisConfig) -> None:
         super().__init__(config)
         self.model = ApertisModel(config)
-        self.projection = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.capsules = CapsulePooling(config) if config.pooling == "capsules" else None
+        width = config.hidden_size if self.capsules is None else self.capsules.capsules * self.capsules.width
+        self.projection = nn.Linear(width, config.hidden_size, bias=False)
         self.scale = nn.Parameter(torch.empty(()))
         self.post_init()
 
@@ -55,10 +58,14 @@ class ApertisForContrast(ApertisPreTrainedModel):
     def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Returns [B, D], unit length, of what the processor made: images, texts, or both in one sequence.
 
-        The last token has read all others; padding stands on the left.
+        The last token has read all others; padding stands on the left. Experimental capsules gather all tokens instead.
         """
-        last = self.model(**inputs, use_cache=False).last_hidden_state[:, -1]
-        return F.normalize(self.projection(last), dim=-1)
+        hidden = self.model(**inputs, use_cache=False).last_hidden_state
+        gathered = hidden[:, -1]
+        if self.capsules is not None:
+            mask = inputs.get("attention_mask", torch.ones(hidden.shape[:2], device=hidden.device))
+            gathered = self.capsules(hidden, mask.to(hidden.dtype))
+        return F.normalize(self.projection(gathered), dim=-1)
 
     def forward(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Contrasted:
         """Compares pairs: row n of the one side belongs to row n of the other, and to no other row."""
