@@ -203,3 +203,14 @@ def test_texts_packed_into_one_row_do_not_see_each_other(module):
     packed = module(ids, position_ids=places.expand(2, -1), use_cache=False).logits
     apart = torch.cat([module(text, use_cache=False).logits for text in ids.split(lengths, dim=1)], 1)
     torch.testing.assert_close(packed, apart, **CLOSE)
+
+
+def test_it_trains_in_mixed_precision(variant):
+    ids = some_ids(2, 21)
+    module = module_of(variant, initializer_range=0.05).train()
+    exact = module(ids, labels=ids, use_cache=False).loss
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = module(ids, labels=ids, use_cache=False).loss
+    torch.testing.assert_close(mixed.float(), exact, atol=0.02, rtol=0.01)
+    mixed.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())

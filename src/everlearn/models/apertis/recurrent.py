@@ -59,7 +59,8 @@ class ApertisRecurrentCell(nn.Module):
         if starts is not None:
             cell = cell._replace(factor=cell.factor.masked_fill(starts[..., None], _FORGET))
         state = before[1] if before else cell.query.new_zeros(rows, self.heads, self.state_width, self.width)
-        output, state = (cell_step if tokens == 1 else recurrence)(cell, state)
+        with torch.autocast(hidden_states.device.type, enabled=False):  # a state adds up rounding errors
+            output, state = (cell_step if tokens == 1 else recurrence)(cell, state)
         output = output + plain * self.skip.float()[:, None]
         output = self.norm.gated(output.to(hidden_states.dtype), gate.unflatten(-1, (self.heads, -1)))
         return self.out_proj(output.flatten(2)), (inputs, state)
