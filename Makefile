@@ -2,6 +2,8 @@
 # make pretrain-demo  trains a 15M model on public-domain novels from nothing, in 20 minutes on two cores
 # make check  format, lint, types, floors, fast tests: under a minute
 # make test   all tests, the real model included
+# make test-studio   the studio in a real browser (Debian: apt-get install chromium)
+# make screenshots   pictures of all tabs, light and dark, into docs/studio
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
@@ -13,7 +15,7 @@ endif
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 ARGS ?=
 
-.PHONY: help demo pretrain-demo check test format docs clean
+.PHONY: help demo pretrain-demo check test test-studio screenshots format docs clean
 help:
 	@sed -n 's/^# //p' Makefile
 
@@ -32,6 +34,12 @@ check: $(VENV)/.dev
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -n auto $(ARGS)
+
+test-studio: $(VENV)/.dev
+	EVERLEARN_TEST_STUDIO=1 $(BIN)/pytest -m studio $(ARGS)
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python docs/studio_screenshots.py $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -7,7 +7,17 @@ from typing import Any
 
 import gradio as gr
 
-from everlearn.studio import chat_controls, chat_tab, knowledge_tab, settings_tab, theme
+from everlearn.studio import (
+    chat_controls,
+    chat_tab,
+    compare_tab,
+    evaluate_tab,
+    knowledge_tab,
+    learn_tab,
+    monitor_tab,
+    settings_tab,
+    theme,
+)
 from everlearn.studio.client import Server
 from everlearn.studio.faults import told
 from everlearn.studio.page import Desk
@@ -56,13 +66,26 @@ def page(server: Server) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             chat_place = gr.Tab("Chat", id="chat")
             knowledge_place = gr.Tab("Knowledge", id="knowledge")
-            with gr.Tab("Settings", id="settings"):
+            learn_place = gr.Tab("Learn", id="learn")
+            compare_place = gr.Tab("Compare", id="compare")
+            monitor_place = gr.Tab("Monitor", id="monitor")
+            evaluate_place = gr.Tab("Evaluate", id="evaluate")
+            with gr.Tab("Settings", id="settings") as settings_place:
                 settings = settings_tab.build(server)
             desk = Desk(server, settings.key)
             with chat_place:
                 chat = chat_tab.build(desk)
             with knowledge_place:
                 knowledge_tab.build(desk, knowledge_place, chat.opened)
+            with learn_place:
+                learn_tab.build(desk, learn_place)
+            with compare_place:
+                compare_tab.build(desk, compare_place)
+            others = [chat_place, knowledge_place, learn_place, compare_place, evaluate_place, settings_place]
+            with monitor_place:
+                monitor_tab.build(desk, monitor_place, others)
+            with evaluate_place:
+                evaluate_tab.build(desk)
 
         async def fill(key: str) -> tuple[Any, ...]:
             return await chat_controls.filled(desk.api(key))

@@ -42,8 +42,8 @@ def build(desk: Desk) -> tuple[gr.Dropdown, gr.Dropdown]:
         if name == "cancel":
             await desk.api(key).post(f"/v1/jobs/{of}/cancel")
 
-    async def take(table_: str, form: str, key: str) -> str:
-        return str(await exported(desk.api(key), table_ or "default", form))
+    async def take(table_: str, form: str, key: str) -> Any:
+        return gr.update(value=str(await exported(desk.api(key), table_ or "default", form)), visible=True)
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     with gr.Row():
@@ -59,7 +59,7 @@ def build(desk: Desk) -> tuple[gr.Dropdown, gr.Dropdown]:
             source = gr.Dropdown(["default"], value="default", label="Export the table", elem_id="export-table")
             form = gr.Radio(FORMS, value="csv", label="As", elem_id="export-form")
             made = gr.Button("Export", elem_id="export-go")
-            out = gr.File(label="Exported file", interactive=False, elem_id="export-file", height=90)
+            out = gr.File(label="Exported file", interactive=False, visible=False, elem_id="export-file", height=90)
     shown = panel(_NONE, id_="import-shown")
     given = [file, target, domain, desk.key]
     checked.click(told(check), given, shown, **quiet)

@@ -26,6 +26,8 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover_dark="*primary_600",
         button_primary_text_color="white",
         button_primary_text_color_dark="white",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
         block_label_text_color="*neutral_700",
         block_label_text_color_dark="*neutral_200",
         block_info_text_color="*neutral_600",

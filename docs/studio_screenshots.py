@@ -1,0 +1,137 @@
+"""Pictures of the studio, light and dark and on a phone: teaches the demo's facts to a server of its own, and looks.
+
+Run by `make screenshots`; writes PNG files to docs/studio (or the folder that is given).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+from playwright.sync_api import Page, sync_playwright
+
+TABS = ("Chat", "Knowledge", "Map", "Learn", "Compare", "Monitor", "Evaluate", "Settings")
+QUESTION, RIGHT = "Who is the founder of Brindlewax Optics?", "Maribel Oyelaran"
+OTHER = "Which person started the company Brindlewax Optics?"
+SIZES = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844)}
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """The address of a server whose state goes with it."""
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="everlearn-shots-") as state:
+        command = [sys.executable, "-c", "from everlearn.cli.main import run; run()", "studio", "--no-browser"]
+        env = {**os.environ, "EVERLEARN_STATE": state}
+        with subprocess.Popen([*command, "--port", str(port)], env=env) as server:
+            try:
+                yield awaited(f"http://127.0.0.1:{port}")
+            finally:
+                server.terminate()
+
+
+def awaited(address: str) -> str:
+    """The address, once somebody answers there."""
+    for _ in range(900):
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{address}/ready", trust_env=False).status_code == 200:
+                return address
+        time.sleep(0.2)
+    raise SystemExit("The server did not come up.")
+
+
+def tab(page: Page, name: str) -> None:
+    """Choose a tab, from the menu where it has no room."""
+    found = page.get_by_role("tab", name=name, exact=True)
+    if found.count() and found.first.is_visible():
+        found.first.click()
+        return
+    for menu in page.locator(".overflow-menu > button").all():
+        if not menu.is_visible():
+            continue
+        menu.click()
+        choice = page.locator(".overflow-dropdown button", has_text=name)
+        if choice.count() and choice.first.is_visible():
+            choice.first.click()
+            return
+        menu.click()
+
+
+def talk(page: Page) -> None:
+    """Ask, correct, ask in other words, open the receipt."""
+    page.fill("#chat-question textarea", QUESTION)
+    page.keyboard.press("Enter")
+    page.locator("#chat-log [data-act=wrong]").first.click()
+    page.fill("#chat-right textarea", RIGHT)
+    page.click("#chat-teach")
+    page.locator("#chat-log .el-turn >> nth=1").locator("[data-act=right]").wait_for()
+    page.fill("#chat-question textarea", OTHER)
+    page.keyboard.press("Enter")
+    page.locator("#chat-log .el-turn >> nth=2").locator("[data-act=right]").wait_for()
+    page.locator("#chat-log .el-receipt summary").last.click()
+
+
+ACTS: dict[str, Any] = {
+    "Chat": talk,
+    "Map": lambda page: page.click("#map-go"),
+    "Compare": lambda page: (
+        page.fill("#compare-question textarea", OTHER),
+        page.click("#compare-go"),
+        page.locator("#compare-answers [data-act=vote]").first.wait_for(),
+    ),
+    "Settings": lambda page: page.click("#settings-check"),
+}
+
+
+def shoot(page: Page, folder: Path, look: str) -> None:
+    """One picture of each tab."""
+    for name in TABS:
+        tab(page, name)
+        page.wait_for_timeout(600)
+        ACTS.get(name, lambda _page: None)(page)
+        page.wait_for_timeout(9000 if name == "Monitor" else 1000)
+        page.screenshot(path=folder / f"{name.lower()}-{look}.png", full_page=True)
+
+
+def main() -> None:
+    """Make all pictures."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "studio"
+    folder.mkdir(parents=True, exist_ok=True)
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not chromium:
+        raise SystemExit("Chromium is missing: apt-get install chromium, or set CHROMIUM to its path.")
+    with served() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+
+        from everlearn.evaluation.facts import FACTS
+
+        lessons = [{"prompt": f.prompt, "answer": f.answer, "domain": "demo"} for f in FACTS[1:]]
+        httpx.post(f"{address}/v1/teach", json={"lessons": lessons}, trust_env=False, timeout=60).raise_for_status()
+        for look, (width, height) in SIZES.items():
+            scheme = "dark" if look == "dark" else "light"
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page.set_default_timeout(60_000)
+            page.goto(f"{address}/studio/")
+            page.wait_for_selector("#chat-question textarea")
+            shoot(page, folder, look)
+            page.close()
+            found = httpx.get(f"{address}/v1/lessons?q=Brindlewax", trust_env=False).json()["data"]
+            for row in found:
+                httpx.delete(f"{address}/v1/lessons/{row['id']}", trust_env=False).raise_for_status()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
