@@ -214,6 +214,7 @@ def engine_over(
 def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
     """The parts of a server over one base model: tenants share its weights and nothing else."""
     from everlearn.learning.learner import Learner
+    from everlearn.server.answer_cache import AnswerCache
     from everlearn.server.answering import BatchedAnswering
     from everlearn.server.jobs import Jobs
     from everlearn.server.keys import KeyRing
@@ -241,6 +242,7 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
         limits=RateLimits(how.rates),
         metrics=Metrics(),
         jobs=Jobs(),
+        cache=AnswerCache(how.answer_cache),
     )
 
 

@@ -14,6 +14,7 @@ import typer
 from everlearn.cli import (
     adapters,
     ask,
+    audit,
     bench,
     bench_forgetting,
     chat,
@@ -30,6 +31,7 @@ from everlearn.cli import (
     studio,
     tables,
     teach,
+    top,
     train,
 )
 from everlearn.cli.errors import quiet_broken_pipe, report, usage_hint, wants_json
@@ -61,6 +63,8 @@ app.add_typer(bench.app, name="bench")
 app.command("serve")(serve.serve)
 app.command("studio")(studio.studio)
 app.add_typer(keys.app, name="keys")
+app.command("audit")(audit.audit)
+app.command("top")(top.top)
 app.command("sleep")(sleep.sleep)
 app.command("distill")(distill.distill)
 app.add_typer(train.app, name="train")

@@ -62,6 +62,10 @@ def serve(
     studio: Annotated[
         bool, typer.Option("--studio/--no-studio", help="The web studio at /studio, where it is installed.")
     ] = True,
+    answer_cache: Annotated[
+        int,
+        typer.Option("--answer-cache", metavar="N", min=0, help="Give so many answers again to the very same request."),
+    ] = 0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every request; never what was said.")] = False,
 ) -> None:
     """Serve the OpenAI API, and teaching beside it, until it is stopped.
@@ -79,6 +83,7 @@ def serve(
         most_bytes=max_body,
         most_waiting=max_waiting,
         deadline=deadline,
+        answer_cache=answer_cache,
         keep_turns=keep_turns,
         teach_in_chat=teach_in_chat,
         cors=tuple(cors or ()),

@@ -19,6 +19,7 @@ from everlearn.server import (
     health,
     job_routes,
     lessons,
+    mcp,
     moderations,
     openai_rest,
     response_socket,
@@ -28,7 +29,7 @@ from everlearn.server import (
     vllm_routes,
 )
 from everlearn.server.faults import add_handlers
-from everlearn.server.gatekeeper import Gatekeeper
+from everlearn.server.gatekeeper import LOOPBACK, Gatekeeper
 from everlearn.server.idempotency import Replies
 from everlearn.server.room import VERSION, Room
 from everlearn.server.tenants import Tenant
@@ -39,9 +40,8 @@ _SUMMARY = (
 _PARTS = (
     *(health, openai_rest, chat, responses, response_socket, moderations),
     *(files, batches, fine_tuning),
-    *(lessons, tables, teaching, job_routes, vllm_routes, audit_routes),
+    *(lessons, tables, teaching, job_routes, vllm_routes, audit_routes, mcp),
 )
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def create_app(room: Room) -> FastAPI:
@@ -70,12 +70,13 @@ def create_app(room: Room) -> FastAPI:
     app.add_middleware(
         Gatekeeper,
         keys=room.keys,
-        open_to_all=room.settings.host in _LOOPBACK,
+        open_to_all=room.settings.host in LOOPBACK,
         limits=room.limits,
         metrics=room.metrics,
         most_bytes=room.settings.most_bytes,
         most_seconds=room.settings.most_seconds,
         audit=room.audited,
+        pages=room.settings.cors,
     )
     if room.settings.cors:
         app.add_middleware(

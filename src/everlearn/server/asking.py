@@ -78,12 +78,21 @@ def may_write(asker: Asker, learning: Learning) -> bool:
 
 async def pieces(asker: Asker, ask: Ask) -> AsyncIterator[Piece | Answer]:
     """Pieces of an answer and, last, the Answer; its receipt is kept, and it is counted."""
-    begun, first = time.perf_counter(), None
-    async for event in heard(asker.room.answering, asker.tenant, ask, asker.room.settings.deadline):
+    room, begun, first = asker.room, time.perf_counter(), None
+    place = room.cache.place(asker.tenant, ask)
+    if place is not None and (known := room.cache.get(place)) is not None:
+        room.metrics.hit()
+        room.limits.take_tokens(asker.caller, known.usage.prompt_tokens + known.usage.completion_tokens)
+        yield Piece(known.text, known.logprobs)
+        yield known
+        return
+    async for event in heard(room.answering, asker.tenant, ask, room.settings.deadline):
         if isinstance(event, Answer):
             await run_in_threadpool(keep_turn, asker, ask.messages[-1].content, event, ask.session)
-            asker.room.metrics.answered(event, first)
-            asker.room.limits.take_tokens(asker.caller, event.usage.prompt_tokens + event.usage.completion_tokens)
+            if place is not None:
+                room.cache.put(place, event)
+            room.metrics.answered(event, first)
+            room.limits.take_tokens(asker.caller, event.usage.prompt_tokens + event.usage.completion_tokens)
         elif first is None:
             first = time.perf_counter() - begun
         yield event

@@ -10,14 +10,15 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, final
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from everlearn.errors import EverlearnError, OverloadedError, UnknownKeyError
+from everlearn.errors import AccessError, EverlearnError, OverloadedError, UnknownKeyError
 from everlearn.records import DEFAULT_TENANT
 from everlearn.server.caller import CALLER, SCOPES, Caller, GoneError
 from everlearn.server.deed import Deed, is_deed, target_of
@@ -35,6 +36,7 @@ OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ready", "/ping",
 PAGES = "/studio"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger("everlearn.access")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 LOCAL = Caller(DEFAULT_TENANT, frozenset(SCOPES))
 
 
@@ -71,6 +73,7 @@ class Gatekeeper:
         most_bytes: of a request's body.
         most_seconds: until it has to be here.
         audit: notes what was done.
+        pages: origins of pages that may call without a key.
     """
 
     def __init__(
@@ -84,7 +87,9 @@ class Gatekeeper:
         most_bytes: int,
         most_seconds: float,
         audit: Callable[[Deed], None],
+        pages: Collection[str] = (),
     ) -> None:
+        self._pages = frozenset(pages)
         self._app, self._keys, self._open, self._audit = app, keys, open_to_all, audit
         self._limits, self._metrics, self._most, self._seconds = limits, metrics, most_bytes, most_seconds
 
@@ -161,6 +166,7 @@ class Gatekeeper:
         if kind.lower() == "bearer" and secret.strip() and (caller := self._keys.caller(secret.strip())):
             return caller
         if self._open and not self._keys.all():
+            self._check_page(headers)
             return LOCAL
         if not scope["path"].startswith(("/v1", "/metrics", "/openapi.json")) and not secret:
             return Caller(DEFAULT_TENANT, frozenset())  # pages that show nothing of anybody; their calls carry a key
@@ -168,6 +174,14 @@ class Gatekeeper:
             "No known API key was given." if secret else "This server needs an API key.",
             hint="Send it as: Authorization: Bearer sk-el-...",
         )
+
+    def _check_page(self, headers: dict[bytes, bytes]) -> None:
+        """Without a key a page of the web must not reach the server of whoever looks at it."""
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and urlsplit(origin).hostname not in LOOPBACK and origin not in self._pages:
+            raise AccessError(
+                f"A page of {origin} may not call this server.", hint="Name it with --cors, or use a key."
+            )
 
     def _limited(self, receive: Receive) -> Receive:
         """Receive no more bytes than a body may have, and wait no longer for them than it may take."""

@@ -39,6 +39,7 @@ class Metrics:
                 ("prefix_cache_bytes", "Bytes of those"),
             )
         }
+        self._known = Counter("everlearn_answer_cache_hits", "Answers that were there already", registry=r)
         self._finished = Counter("everlearn_request_success", "Answers", ["finished_reason"], registry=r)
         self._prompt = Counter("everlearn_prompt_tokens", "Tokens read", registry=r)
         self._cached = Counter("everlearn_prompt_tokens_cached", "Tokens read before", registry=r)
@@ -68,6 +69,10 @@ class Metrics:
         held = (load.cache_tokens, load.cache_bytes, load.kept_tokens, load.kept_bytes)
         for gauge, value in zip(self._cache.values(), held, strict=True):
             gauge.set(value)
+
+    def hit(self) -> None:
+        """An answer was there already."""
+        self._known.inc()
 
     def refused(self, why: str) -> None:
         """A request was refused."""

@@ -8,6 +8,7 @@ from typing import cast, final
 
 from starlette.requests import HTTPConnection
 
+from everlearn.server.answer_cache import AnswerCache
 from everlearn.server.answering import Answering
 from everlearn.server.caller import Caller, caller_of
 from everlearn.server.deed import Deed
@@ -32,6 +33,7 @@ class ServerSettings:
         most_seconds: until the body of a request has to be here.
         most_waiting: answers that may wait to begin; further ones get 429.
         deadline: seconds after which an answer is given up.
+        answer_cache: answers of each tenant that are given again to the very same request; 0 = none.
         keep_turns: keep question and answer with each receipt, so that it can be explained and corrected later.
         teach_in_chat: messages such as "Remember: ..." and "No, it is ..." teach, where the key may teach.
         cors: origins of pages that may call the server.
@@ -44,6 +46,7 @@ class ServerSettings:
     most_seconds: float = 60.0
     most_waiting: int = 64
     deadline: float = 600.0
+    answer_cache: int = 0
     keep_turns: bool = True
     teach_in_chat: bool = True
     cors: tuple[str, ...] = ()
@@ -62,6 +65,7 @@ class Room:
     limits: RateLimits
     metrics: Metrics
     jobs: Jobs
+    cache: AnswerCache
 
     def tenant(self, caller: Caller) -> Tenant:
         """The state of the caller's tenant."""

@@ -86,7 +86,7 @@ class Tenants:
 
     def folder(self, name: str) -> Path:
         """Where a tenant's state lies."""
-        return self.root if name == DEFAULT_TENANT else self.root / FOLDER / checked_tenant(name)
+        return folder_of(self.root, name)
 
     def close(self) -> None:
         """Close all of them."""
@@ -95,3 +95,12 @@ class Tenants:
                 tenant.learner.close()
                 tenant.engine.close()
             self._tenants.clear()
+
+
+def folder_of(root: Path, name: str) -> Path:
+    """Where a tenant's state lies below a state folder.
+
+    Raises:
+        SettingsError: no tenant can have this name.
+    """
+    return root if name == DEFAULT_TENANT else root / FOLDER / checked_tenant(name)
