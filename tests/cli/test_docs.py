@@ -24,7 +24,7 @@ def test_the_page_is_up_to_date():
 def test_the_commands_are_complete():
     groups = {
         "everlearn": {"demo", "chat", "ask", "teach", "lessons", "tables", "bench", "sleep", "adapters", "doctor"}
-        | {"promote", "forget", "receipts", "distill", "serve", "studio", "keys", "train"},
+        | {"promote", "forget", "receipts", "distill", "serve", "audit", "top", "studio", "keys", "train"},
         "everlearn lessons": {"list", "show", "search", "history", "forget", "export", "import", "quarantine"}
         | {"audit", "conflicts", "undo", "reflect"},
         "everlearn lessons quarantine": {"list", "release", "forget"},

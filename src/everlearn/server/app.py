@@ -28,6 +28,7 @@ from everlearn.server import (
     teaching,
     vllm_routes,
 )
+from everlearn.server.api_schema import RESPONSES, describe
 from everlearn.server.faults import add_handlers
 from everlearn.server.gatekeeper import LOOPBACK, Gatekeeper
 from everlearn.server.idempotency import Replies
@@ -62,11 +63,20 @@ def create_app(room: Room) -> FastAPI:
         yield
         await run_in_threadpool(_close, room)
 
-    app = FastAPI(title="everlearn", version=VERSION, summary=_SUMMARY, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="everlearn",
+        version=VERSION,
+        summary=_SUMMARY,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        responses=RESPONSES,
+    )
     app.state.room, app.state.replies = room, Replies()
     for part in _PARTS:
         app.include_router(part.router)
     add_handlers(app)
+    describe(app)
     app.add_middleware(
         Gatekeeper,
         keys=room.keys,

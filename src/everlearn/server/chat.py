@@ -19,6 +19,7 @@ from everlearn.records import Answer, Grammar, Message
 from everlearn.server import asking
 from everlearn.server.answer_form import grammar_of
 from everlearn.server.answering import Ask
+from everlearn.server.api_schema import EVENTS
 from everlearn.server.asking import Asker
 from everlearn.server.caller import Caller, may
 from everlearn.server.chat_shapes import ChatRequest
@@ -67,7 +68,7 @@ class Talk:
         return self.body.stream_options is not None and self.body.stream_options.include_usage
 
 
-@router.post("/v1/chat/completions")
+@router.post("/v1/chat/completions", responses=EVENTS)
 async def chat(
     body: ChatRequest,
     request: Request,

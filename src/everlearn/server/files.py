@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Form, Query, UploadFile
 from starlette.responses import Response
 
 from everlearn.errors import ConflictError, StoreFullError
+from everlearn.server.api_schema import BYTES
 from everlearn.server.caller import Caller, may
 from everlearn.server.room import tenant_of
 from everlearn.server.tenants import Tenant
@@ -57,7 +58,7 @@ def show(file_id: str, tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
     return told(tenant, tenant.objects.get(KIND, file_id))
 
 
-@router.get("/{file_id}/content")
+@router.get("/{file_id}/content", response_class=Response, responses=BYTES)
 def content(file_id: str, tenant: OfTenant, _caller: Asks) -> Response:
     """The bytes of a file."""
     return Response(bytes_of(tenant, file_id), media_type="application/octet-stream")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Response
 from starlette.requests import Request
 
 from everlearn.records import DEFAULT_TENANT
+from everlearn.server.api_schema import TEXT
 from everlearn.server.caller import Caller, may
 from everlearn.server.metrics import CONTENT_TYPE
 from everlearn.server.room import VERSION, Room, room_of
@@ -46,7 +47,7 @@ def version() -> dict[str, str]:
     return {"version": VERSION}
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=Response, responses=TEXT)
 def metrics(room: InRoom, _caller: Annotated[Caller, Depends(may("admin"))]) -> Response:
     """Figures in Prometheus' format."""
     room.metrics.loaded(room.answering.load())

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from everlearn.errors import AdapterNotFoundError
 from everlearn.learning.sleep_records import VERDICTS
 from everlearn.learning.sleep_settings import SleepSettings
+from everlearn.server.api_schema import EVENTS
 from everlearn.server.caller import Caller, may
 from everlearn.server.events import HEADERS
 from everlearn.server.jobs import ENDED, Job, Progress
@@ -143,7 +144,7 @@ def cancel(
     return room.jobs.cancel(tenant.name, job_id).told()
 
 
-@router.get("/jobs/{job_id}/events")
+@router.get("/jobs/{job_id}/events", response_class=StreamingResponse, responses=EVENTS)
 async def watch(job_id: str, room: InRoom, tenant: OfTenant, _caller: Asks) -> StreamingResponse:
     """Server-sent events: the job whenever it changes, until it has ended."""
     found = room.jobs.find(tenant.name, job_id)

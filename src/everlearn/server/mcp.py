@@ -54,7 +54,7 @@ async def mcp(
     except RpcError as error:
         told = {"code": error.code, "message": str(error)}
         number = message.get("id") if isinstance(message, Mapping) else None
-        return JSONResponse({"jsonrpc": "2.0", "id": number, "error": told}, 400 if error.code == _PARSE else 200)
+        return JSONResponse({"jsonrpc": "2.0", "id": number, "error": told})
     return JSONResponse({"jsonrpc": "2.0", "id": message["id"], "result": result})
 
 

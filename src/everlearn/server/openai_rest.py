@@ -20,6 +20,7 @@ from everlearn.errors import SettingsError
 from everlearn.records import Answer, Message, TokenLogprob
 from everlearn.server import asking
 from everlearn.server.answering import Ask
+from everlearn.server.api_schema import EVENTS
 from everlearn.server.asking import FINISH, Asker
 from everlearn.server.caller import Caller, may
 from everlearn.server.chat_shapes import CompletionRequest
@@ -60,7 +61,7 @@ def show_model(model: str, tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
     return {**known[tenant.engine.name], "id": chosen(tenant, model).id, "parent": tenant.engine.name}
 
 
-@router.post("/v1/completions")
+@router.post("/v1/completions", responses=EVENTS)
 async def complete(body: CompletionRequest, request: Request, room: InRoom, tenant: OfTenant, caller: Asks) -> Response:
     """Answer prompts without a conversation. Each is put to the model as one user message: it is a chat model."""
     asker = Asker(room, tenant, caller)

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from everlearn.errors import SettingsError
 from everlearn.server import asking
+from everlearn.server.api_schema import EVENTS
 from everlearn.server.asking import Asker
 from everlearn.server.caller import Caller, may
 from everlearn.server.events import streamed
@@ -26,7 +27,7 @@ OfTenant = Annotated[Tenant, Depends(tenant_of)]
 Asks = Annotated[Caller, Depends(may("ask"))]
 
 
-@router.post("")
+@router.post("", responses=EVENTS)
 async def respond(
     body: ResponseRequest,
     request: Request,

@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, Response
 
 from everlearn.errors import ConflictError
 from everlearn.records import Proposal, TableInfo, TableSettings
+from everlearn.server.api_schema import BYTES
 from everlearn.server.caller import Caller, may
 from everlearn.server.lesson_shapes import forgotten_told
 from everlearn.server.room import Room, room_of, tenant_of
@@ -110,7 +111,7 @@ def delete(name: str, room: InRoom, tenant: OfTenant, _caller: Admin) -> dict[st
     return {"name": name, "deleted": True, **forgotten_told(outcome)}
 
 
-@router.get("/tables/{name}/export")
+@router.get("/tables/{name}/export", response_class=Response, responses=BYTES)
 def export(name: str, tenant: OfTenant, _caller: Admin, keys_only: bool = False) -> Response:
     """The table as one bundle (.zip): lessons, keys and values, and a card; or keys and values without any text."""
     aside = tempfile.TemporaryDirectory(prefix="everlearn-export-")

@@ -243,6 +243,8 @@ def _call_schema(tool: Tool, shared: dict[str, Any]) -> dict[str, Any]:
     for name, schema in parameters.pop("$defs", {}).items():
         if shared.setdefault(name, schema) != schema:
             raise SettingsError(f"Two tools define {name!r} in $defs.", hint="Give one of them another name.")
+    if "properties" in parameters:  # a small model would go on with arguments of its own making
+        parameters.setdefault("additionalProperties", False)
     properties = {"name": {"const": tool.name}, "arguments": parameters}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
