@@ -31,7 +31,7 @@ def test_the_commands_are_complete():
         "everlearn receipts": {"verify", "key", "list"},
         "everlearn tables": {"create", "list", "set", "delete", "export", "import", "copy", "merge"},
         "everlearn promote": {"propose", "list", "accept", "reject"},
-        "everlearn train": {"tokenizer", "pretrain"},
+        "everlearn train": {"tokenizer", "pretrain", "finetune"},
         "everlearn adapters": {"list", "show", "rollback"},
         "everlearn bench": {
             "attention",

@@ -80,3 +80,21 @@ def test_a_tokenizer_is_learned(cli, text, tmp_path):
     assert "tokens in" in result.out
     assert (tmp_path / "tok" / "tokenizer.json").exists()
     assert "too small" in cli("train", "tokenizer", "--data", text, "-v", "9", "-o", str(tmp_path / "tok")).err
+
+
+def test_a_model_is_trained_further_and_asked(cli, tmp_path, parts, monkeypatch):
+    from everlearn import wiring
+    from toys import toy_parts
+
+    monkeypatch.setattr(wiring, "load_parts", lambda settings, progress=None: toy_parts())
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("\n".join(json.dumps({"prompt": f"Boat {n}?", "answer": "Red."}) for n in range(16)))
+    options = ("--epochs", "4", "--rate", "0.005", "--rank", "4", "--batch", "4")
+    result = cli("train", "finetune", "--data", str(data), "--name", "boats", *options)
+    assert result.code == 0, result
+    assert "kept as boats@1" in result.out
+    assert "14 examples" in result.err or "examples to train on" in result.err
+    assert cli("ask", "Boat 3?", "--adapter", "boats", "--json").json["receipt"]["adapter"] == "boats@1"
+    full = cli("train", "finetune", "-d", str(data), "--method", "full", "-o", str(tmp_path / "f"), "--epochs", "1")
+    assert full.code == 0, full
+    assert (tmp_path / "f" / "model" / "model.safetensors").exists()

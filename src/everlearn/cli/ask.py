@@ -31,6 +31,15 @@ def ask(
     team: options.Teams = None,
     no_memory: options.NoMemory = False,
     as_of: options.AsOf = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            "--adapter",
+            metavar="NAME",
+            help='Answer with this adapter, name or name@step; "" with none.',
+            show_default="the router decides",
+        ),
+    ] = None,
     receipt: Annotated[bool, typer.Option("--receipt", "-r", help="Show what the answer rests on.")] = False,
     json: options.Json = False,
     temperature: options.Temperature = 0.0,
@@ -54,7 +63,8 @@ def ask(
     with open_engine(choice_of(ctx)) as engine:
         if user or team:
             tables = engine.tables_for(user, team or ())
-        answer = write_answer(engine.stream(prompt, tables=tables, sampling=sampling, as_of=as_of), silent=json)
+        stream = engine.stream(prompt, tables=tables, sampling=sampling, adapter=adapter, as_of=as_of)
+        answer = write_answer(stream, silent=json)
         needed = receipt or json or bool(answer.receipt.context)
         lessons = lessons_of(answer.receipt, engine.memory.store) if needed else {}
         shown = short_ids(engine.memory.store, lessons)

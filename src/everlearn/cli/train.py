@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, final
 
 import typer
 
@@ -34,6 +35,17 @@ Data = Annotated[
 Field = Annotated[
     str, typer.Option("--field", metavar="NAME", help="Of JSONL and Parquet: the field that holds the text.")
 ]
+
+
+@final
+class Method(StrEnum):
+    """How a model is trained further."""
+
+    LORA = "lora"
+    QLORA = "qlora"
+    FULL = "full"
+
+
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="OUT", help='Write the report to this file; "-" prints it instead.')
 ]
@@ -120,6 +132,66 @@ def pretrain(
         settings, folder, resume=resume, dry_run=dry_run, tensorboard=tensorboard, quiet=json == STDOUT
     )
     publish(report, json)
+
+
+@app.command("finetune")
+def finetune(
+    ctx: typer.Context,
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", "-d", metavar="FILE", help="Questions and answers: JSONL, JSON, CSV or TSV.", show_default=False
+        ),
+    ],
+    name: Annotated[
+        str, typer.Option("--name", "-n", metavar="NAME", help="Of the adapter: everlearn ask --adapter NAME.")
+    ] = "finetuned",
+    method: Annotated[
+        Method,
+        typer.Option(
+            "--method",
+            metavar="lora|qlora|full",
+            help="An adapter, an adapter over the base in 4 bits (less memory), or all weights.",
+        ),
+    ] = Method.LORA,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Of --method full: gets the model.")] = Path(
+        "runs/finetuned"
+    ),
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the examples.")] = 3,
+    rate: Annotated[
+        float | None,
+        typer.Option("--rate", metavar="X", help="Learning rate.", show_default="3e-4; 2e-5 for all weights"),
+    ] = None,
+    rank: Annotated[int, typer.Option("--rank", metavar="N", min=1, help="Inner width of the adapter.")] = 16,
+    modules: Annotated[
+        str, typer.Option("--modules", metavar="WHICH", help="Layers with an adapter: mlp, attention or all.")
+    ] = "all",
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Examples of an update.")] = 16,
+    json: Json = None,
+) -> None:
+    """Train the base model further, on questions and answers.
+
+    One example in ten is held out. An adapter is kept, and answers from now on where the router takes it, if its loss
+    on those is below that of the base model; else nothing is changed, and the exit code is 1.
+    """
+    from everlearn.cli.finetune_run import run_finetuning
+    from everlearn.learning.training_settings import TrainingSettings
+    from everlearn.specialists.settings import AdapterSettings
+
+    full = method is Method.FULL
+    training = TrainingSettings(
+        epochs=epochs,
+        rate=rate or (2e-5 if full else 3e-4),
+        batch=batch,
+        micro_batch=min(batch, 8),
+        precision="bf16" if full else "model",
+    )
+    shape = AdapterSettings(rank=rank, alpha=2.0 * rank, modules=modules)
+    settings = settings_of(choice_of(ctx))
+    report, accepted = run_finetuning(settings, method, data, name, out, training, shape, quiet=json == STDOUT)
+    publish(report, json)
+    if not accepted:
+        raise typer.Exit(1)
 
 
 def _settings(

@@ -92,7 +92,7 @@ class Pretrainer:
         self.settings, self.folder = settings, folder
         self._module, self._tokenizer, self._blocks = module, tokenizer, train
         self._together = together or Together()
-        separate = separates(settings, module.config)
+        separate = settings.separate_documents
         self._end = train.end if separate else None
         self._held_out = HeldOut(held_out, settings.sequence, settings.evaluate_tokens, tokenizer, separate=separate)
         self._parameters = dict(module.named_parameters())
@@ -242,14 +242,6 @@ class Pretrainer:
                 raise StoreFullError(f"{target} cannot be written: {cause}.", hint="Free some room.") from cause
         progress = self.progress
         return Pretrained(progress.step, progress.tokens, loss, bits, progress.best, progress.seconds, target)
-
-
-def separates(settings: PretrainingSettings, config: Any) -> bool:  # noqa: ANN401
-    """Whether documents of a row do not see each other: by default where no layer keeps a state."""
-    if settings.separate_documents is not None:
-        return settings.separate_documents
-    kinds = getattr(config, "layer_types", None) or ()
-    return set(kinds) <= {"full", "latent", "full_attention", "sliding_attention"}
 
 
 def precision_of(wanted: str, device: torch.device) -> Callable[[], AbstractContextManager[object]]:

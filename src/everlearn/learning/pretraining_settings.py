@@ -51,8 +51,7 @@ class PretrainingSettings:
         clip: largest norm of a gradient; 0 = off.
         precision: auto = bf16 where the processor has it, else float32; weights and optimiser are float32 always.
         gradient_checkpointing: layers are computed again on the way back, so that less is held.
-        separate_documents: documents of a row do not see each other; None = where all layers are attention. Layers with
-            a state read on from one document into the next.
+        separate_documents: documents of a row do not see each other; else they are read on from one into the next.
         ema: decay of the averaged weights that are evaluated and exported; 0 = off.
         held_out: share of the text that is judged by and not trained on.
         evaluate_every: updates; 0 = twenty times in all.
@@ -81,7 +80,7 @@ class PretrainingSettings:
     clip: float = 1.0
     precision: Precision = "auto"
     gradient_checkpointing: bool = False
-    separate_documents: bool | None = None
+    separate_documents: bool = True
     ema: float = 0.0
     held_out: float = 0.02
     evaluate_every: int = 0
@@ -196,9 +195,6 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def _as_kind(name: str, value: Any, like: Any) -> Any:  # noqa: ANN401
     """The value as the setting's own kind; YAML and a command line write the same number in several ways."""
-    if name == "separate_documents" and value in (None, "", "auto"):
-        return None
-    like = False if name == "separate_documents" else like
     read = next(read for kind, read in _READERS.items() if isinstance(like, kind))
     try:
         return read(value)

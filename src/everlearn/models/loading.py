@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from everlearn.errors import CorruptWeightsError, ModelNotFoundError
+from everlearn.errors import CorruptWeightsError, ModelNotFoundError, SettingsError
 from everlearn.models.integrity import check_safetensors
 from everlearn.models.silence import no_progress_bars
 from everlearn.models.sources import ModelFiles
 
+NF4 = "nf4"
 _ALIGNMENT = 64  # bytes; what torch itself gives to every tensor it makes
 
 
-def load_module(files: ModelFiles, dtype: torch.dtype) -> nn.Module:
+def load_module(files: ModelFiles, dtype: torch.dtype, **options: Any) -> nn.Module:  # noqa: ANN401
     """Returns the transformers model of a folder, on the CPU.
+
+    Args:
+        files: where the weights lie.
+        dtype: their number format.
+        **options: for transformers' from_pretrained.
 
     Raises:
         CorruptWeightsError: a file is damaged or incomplete.
@@ -31,7 +38,12 @@ def load_module(files: ModelFiles, dtype: torch.dtype) -> nn.Module:
     try:
         with no_progress_bars():
             module, report = AutoModelForCausalLM.from_pretrained(
-                files.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+                files.folder,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
             )
     except SafetensorError as error:
         raise CorruptWeightsError(f"The safetensors in {files.folder} cannot be read: {error}.", hint=hint) from error
@@ -39,6 +51,31 @@ def load_module(files: ModelFiles, dtype: torch.dtype) -> nn.Module:
         raise ModelNotFoundError(f"{files.folder} cannot be loaded as a language model: {error}", hint=hint) from error
     refuse_gaps(report, files.folder, hint)
     assert isinstance(module, nn.Module)
+    return module
+
+
+def load_in_4_bits(files: ModelFiles, device: torch.device) -> nn.Module:
+    """Returns the transformers model of a folder with its matrices in NF4, computed with in bfloat16.
+
+    Raises:
+        SettingsError: bitsandbytes is not installed.
+        CorruptWeightsError, ModelNotFoundError: as for `load_module`.
+
+    Source: Dettmers et al. 2023, QLoRA, section 3 (arXiv 2305.14314).
+    """
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise SettingsError("Weights in 4 bits need bitsandbytes.", hint="pip install 'everlearn[qlora]'")
+    how = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=NF4,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_use_double_quant=True,
+    )
+    module = load_module(files, torch.bfloat16, quantization_config=how, device_map={"": device})
+    for layer in module.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            # Else the first forward pass lays the weights out anew, for reading only: no gradient can go through them.
+            setattr(layer, "support_avx512bf16_for_cpu", False)  # noqa: B010  modules have no types
     return module
 
 

@@ -78,6 +78,10 @@ class ChatText:
             raise ConversationError("There is no message to answer.", hint="Give at least one user message.")
         return self._encode(self._render(messages, generation=True))
 
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer and its chat template into a folder, as transformers reads them."""
+        self._tokenizer.save_pretrained(folder)
+
     def prompt_length(self, messages: Sequence[Message]) -> int:
         """Tokens that these messages take up where others follow them; 0 without a message."""
         return len(self._encode(self._render(messages, generation=False))) if messages else 0
