@@ -24,6 +24,9 @@ from everlearn.store.port import LessonQuery
 
 router = APIRouter(prefix="/v1/lessons", tags=["lessons"])
 MOST_PAGE = 1000
+KNOWN: dict[int | str, dict[str, Any]] = {
+    200: {"description": "It was known already.", "content": {"application/json": {}}}
+}
 InRoom = Annotated[Room, Depends(room_of)]
 OfTenant = Annotated[Tenant, Depends(tenant_of)]
 Asks = Annotated[Caller, Depends(may("ask"))]
@@ -58,7 +61,7 @@ class Forget(BaseModel):
         return ForgetRequest(tuple(self.ids), **self.model_dump(exclude={"ids", "dry_run"}))
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=KNOWN)
 def teach(
     body: NewLesson,
     response: Response,
