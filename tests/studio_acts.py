@@ -35,5 +35,5 @@ def ask(page, question):
 def answer(page, turn):
     """The text of an answer, once it is whole."""
     last = page.locator("#chat-log .el-turn").nth(turn)
-    last.locator("[data-act=right]").wait_for()
+    last.locator("[data-act=right]").wait_for(timeout=240_000)  # a long answer on a busy machine
     return last.locator(".el-answer > p").first.inner_text().removeprefix("Answer: ").strip()

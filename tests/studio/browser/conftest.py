@@ -82,6 +82,7 @@ def open_page(browser, address):
         page.set_default_timeout(60_000)
         page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else outside.append(r.url))
         page.on("pageerror", lambda error: broken.append(str(error)))
+        page.on("response", lambda r: broken.append(f"{r.status} {r.url}") if r.status >= 400 else None)
         page.on("dialog", lambda dialog: (broken.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.goto(f"{address}/studio/")
         page.wait_for_selector("#chat-question textarea")
