@@ -102,7 +102,7 @@ def _settings() -> tuple[list[Any], gr.Button]:
         rate = gr.Number(0, label="Learning rate", info="0 = default", elem_id="sleep-rate", min_width=100)
         rank = gr.Number(0, label="Rank", info="0 = default", precision=0, elem_id="sleep-rank", min_width=100)
         wordings = gr.Number(
-            None, label="Wordings of each lesson", precision=0, elem_id="sleep-wordings", min_width=120
+            0, label="Wordings of each lesson", info="0 = default", precision=0, elem_id="sleep-wordings", min_width=120
         )
     with gr.Row(elem_classes="el-tight"):
         go = gr.Button("Start a sleep", variant="primary", elem_id="sleep-go")
