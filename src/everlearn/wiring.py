@@ -216,6 +216,7 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
     from everlearn.learning.learner import Learner
     from everlearn.server.answer_cache import AnswerCache
     from everlearn.server.answering import BatchedAnswering
+    from everlearn.server.idempotency import Replies
     from everlearn.server.jobs import Jobs
     from everlearn.server.keys import KeyRing
     from everlearn.server.limits import RateLimits
@@ -243,6 +244,7 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
         metrics=Metrics(),
         jobs=Jobs(),
         cache=AnswerCache(how.answer_cache),
+        replies=Replies(),
     )
 
 

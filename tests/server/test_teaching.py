@@ -93,6 +93,18 @@ def test_the_same_key_does_it_once(client):
     assert client.get("/v1/lessons").json()["total"] == 1
 
 
+def test_a_forgotten_lesson_is_in_no_reply_and_not_taught_again_by_a_retry(client):
+    headers, other = {"idempotency-key": "abc"}, {"idempotency-key": "other"}
+    lesson = client.post("/v1/lessons", json=LESSON, headers=headers).json()
+    bulk = {"lessons": [{"prompt": "Else?", "answer": "Yes"}]}
+    kept = client.post("/v1/teach", json=bulk, headers=other)
+    client.delete(f"/v1/lessons/{lesson['id']}")
+    assert client.post("/v1/lessons", json=LESSON, headers=headers).status_code == 412
+    assert client.post("/v1/teach", json=bulk, headers=other).json() == kept.json()
+    assert client.get("/v1/lessons").json()["total"] == 1
+    assert ANSWER not in repr(client.app.state.room.replies._replies)
+
+
 def test_receipts_explain_and_show_the_answer_without_memory(client):
     lesson = client.post("/v1/lessons", json=LESSON).json()
     receipt_id = ask(client)["learning"]["receipt_id"]

@@ -31,7 +31,6 @@ from everlearn.server import (
 from everlearn.server.api_schema import RESPONSES, describe
 from everlearn.server.faults import add_handlers
 from everlearn.server.gatekeeper import LOOPBACK, Gatekeeper
-from everlearn.server.idempotency import Replies
 from everlearn.server.room import VERSION, Room
 from everlearn.server.tenants import Tenant
 
@@ -72,7 +71,7 @@ def create_app(room: Room) -> FastAPI:
         redoc_url=None,
         responses=RESPONSES,
     )
-    app.state.room, app.state.replies = room, Replies()
+    app.state.room = room
     for part in _PARTS:
         app.include_router(part.router)
     add_handlers(app)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, final
 
 from fastapi import Header
@@ -28,7 +28,7 @@ class Replies:
     """
 
     def __init__(self) -> None:
-        self._replies: OrderedDict[tuple[str, str], tuple[str, Outcome]] = OrderedDict()
+        self._replies: OrderedDict[tuple[str, str], tuple[str, Outcome | None]] = OrderedDict()
         self._locks: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -36,7 +36,7 @@ class Replies:
         """Do the work, unless it was done under this name.
 
         Raises:
-            ConflictError: another request had this key.
+            ConflictError: another request had this key, or what was taught under it is forgotten.
         """
         with self._lock:
             own = self._locks.setdefault(name, threading.Lock())
@@ -48,6 +48,8 @@ class Replies:
                         raise ConflictError(
                             "This Idempotency-Key was used for another request.", hint="Use a new key for each request."
                         )
+                    if outcome is None:
+                        raise ConflictError("What this request taught was forgotten.", hint="Teach it under a new key.")
                     return outcome
                 outcome = work()
                 self._replies[name] = (digest, outcome)
@@ -57,6 +59,18 @@ class Replies:
         finally:
             with self._lock:
                 self._locks.pop(name, None)
+
+    def forget(self, tenant: str, ids: Collection[str]) -> None:
+        """Drop replies that quote lessons; their requests are not done again, either."""
+        gone = frozenset(ids)
+        for name, (digest, outcome) in list(self._replies.items()):
+            if name[0] == tenant and outcome is not None and not gone.isdisjoint(_lessons_in(outcome[1])):
+                self._replies[name] = (digest, None)
+
+
+def _lessons_in(body: dict[str, Any]) -> list[str]:
+    """Ids of the lessons that a reply quotes."""
+    return [row["id"] for row in body.get("data", [body]) if "id" in row]
 
 
 @final
@@ -84,4 +98,4 @@ def idempotency_of(
     connection: HTTPConnection, idempotency_key: Annotated[str | None, Header(max_length=255)] = None
 ) -> Idempotency:
     """A dependency of routes that write."""
-    return Idempotency(connection.app.state.replies, caller_of(connection).tenant, idempotency_key or "")
+    return Idempotency(connection.app.state.room.replies, caller_of(connection).tenant, idempotency_key or "")

@@ -157,7 +157,7 @@ def forget(body: Forget, room: InRoom, tenant: OfTenant, _caller: Teaches) -> di
     if body.dry_run:
         return forgotten_told(tenant.learner.would_forget(body.request()), dry_run=True)
     outcome = tenant.learner.forget(body.request())
-    room.metrics.forgot(len(outcome.ids))
+    room.forgot(tenant.name, outcome.ids)
     return forgotten_told(outcome)
 
 
@@ -205,7 +205,7 @@ def change(
 def forget_one(lesson_id: str, room: InRoom, tenant: OfTenant, _caller: Teaches) -> dict[str, Any]:
     """Forget a lesson for good: rows, vectors, kept turns, adapters trained on it; with a signed receipt."""
     outcome = tenant.learner.forget(lesson_id)
-    room.metrics.forgot(len(outcome.ids))
+    room.forgot(tenant.name, outcome.ids)
     return {"id": lesson_id, "deleted": True, **forgotten_told(outcome)}
 
 

@@ -107,7 +107,7 @@ def _update(asker: Asker, given: Given) -> dict[str, Any]:
 
 def _forget(asker: Asker, given: Given) -> dict[str, Any]:
     outcome = asker.tenant.learner.forget(given["id"])
-    asker.room.metrics.forgot(len(outcome.ids))
+    asker.room.forgot(asker.tenant.name, outcome.ids)
     return forgotten_told(outcome)
 
 

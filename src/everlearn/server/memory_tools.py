@@ -92,7 +92,7 @@ def forget_asked(asker: Asker, question: str) -> dict[str, Any] | None:
     if not ids:
         return None
     outcome = asker.tenant.learner.forget(ids)
-    asker.room.metrics.forgot(len(outcome.ids))
+    asker.room.forgot(asker.tenant.name, outcome.ids)
     return forgotten_told(outcome)
 
 

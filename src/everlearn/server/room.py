@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import cast, final
@@ -12,6 +13,7 @@ from everlearn.server.answer_cache import AnswerCache
 from everlearn.server.answering import Answering
 from everlearn.server.caller import Caller, caller_of
 from everlearn.server.deed import Deed
+from everlearn.server.idempotency import Replies
 from everlearn.server.jobs import Jobs
 from everlearn.server.keys import KeyRing
 from everlearn.server.limits import RateLimits, Rates
@@ -66,10 +68,16 @@ class Room:
     metrics: Metrics
     jobs: Jobs
     cache: AnswerCache
+    replies: Replies
 
     def tenant(self, caller: Caller) -> Tenant:
         """The state of the caller's tenant."""
         return self.tenants.get(caller.tenant)
+
+    def forgot(self, tenant: str, ids: Collection[str]) -> None:
+        """Lessons were forgotten: count them, and keep no reply that quotes one."""
+        self.metrics.forgot(len(ids))
+        self.replies.forget(tenant, ids)
 
     def audited(self, deed: Deed) -> None:
         """Note in a tenant's log what was done in it."""

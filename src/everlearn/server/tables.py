@@ -107,7 +107,7 @@ def change(name: str, body: Settings, tenant: OfTenant, _caller: Admin) -> dict[
 def delete(name: str, room: InRoom, tenant: OfTenant, _caller: Admin) -> dict[str, Any]:
     """Delete a table and forget all its lessons."""
     outcome = tenant.learner.delete_table(name)
-    room.metrics.forgot(len(outcome.ids))
+    room.forgot(tenant.name, outcome.ids)
     return {"name": name, "deleted": True, **forgotten_told(outcome)}
 
 
