@@ -17,6 +17,7 @@ def draw(report: StreamReport, path: Path) -> None:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter
     except ImportError as cause:
         raise InputError("A plot needs matplotlib.", hint="pip install 'everlearn[train]'") from cause
     figure = Figure(figsize=(9, 6), layout="constrained")
@@ -33,6 +34,9 @@ def draw(report: StreamReport, path: Path) -> None:
     below.set_ylabel("cache, MiB")
     below.set_xlabel("tokens read")
     for axes in (above, below):
+        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            ticks(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.tick_params(axis="y", which="minor", labelsize=7)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     try:
