@@ -24,13 +24,14 @@ def test_the_page_is_up_to_date():
 def test_the_commands_are_complete():
     groups = {
         "everlearn": {"demo", "chat", "ask", "teach", "lessons", "tables", "bench", "sleep", "adapters", "doctor"}
-        | {"promote", "forget", "receipts", "distill", "serve", "audit", "top", "studio", "keys", "train"},
+        | {"promote", "forget", "receipts", "distill", "serve", "audit", "top", "studio", "keys", "train", "data"},
         "everlearn lessons": {"list", "show", "search", "history", "forget", "export", "import", "quarantine"}
         | {"audit", "conflicts", "undo", "reflect"},
         "everlearn lessons quarantine": {"list", "release", "forget"},
         "everlearn receipts": {"verify", "key", "list"},
         "everlearn tables": {"create", "list", "set", "delete", "export", "import", "copy", "merge"},
         "everlearn promote": {"propose", "list", "accept", "reject"},
+        "everlearn data": {"inspect"},
         "everlearn train": {"tokenizer", "pretrain", "finetune"},
         "everlearn adapters": {"list", "show", "rollback"},
         "everlearn bench": {

@@ -18,6 +18,7 @@ from everlearn.cli import (
     bench,
     bench_forgetting,
     chat,
+    data,
     demo,
     distill,
     doctor,
@@ -67,6 +68,7 @@ app.command("audit")(audit.audit)
 app.command("top")(top.top)
 app.command("sleep")(sleep.sleep)
 app.command("distill")(distill.distill)
+app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.add_typer(adapters.app, name="adapters")
 app.command("doctor")(doctor.doctor)
