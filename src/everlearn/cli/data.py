@@ -31,7 +31,8 @@ def _group() -> None:
 def inspect(
     ctx: typer.Context,
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Documents, lists of lessons, or folders.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Documents, lists of lessons, or folders.", show_default=False),
     ],
     json: options.Json = False,
 ) -> None:
@@ -58,7 +59,9 @@ def _view(found: Inspection) -> RenderableType:
     table = grid("", "")
     table.show_header = False
     what = "passages" if found.kind == "document" else "lessons"
-    table.add_row(what, f"{found.pieces:,}, of {found.tokens_median:,.0f} tokens in the middle, {found.tokens_most:,} at most")
+    table.add_row(
+        what, f"{found.pieces:,}, of {found.tokens_median:,.0f} tokens in the middle, {found.tokens_most:,} at most"
+    )
     table.add_row("tokens", f"{found.tokens:,} ({found.characters:,} characters)")
     table.add_row("letters", ", ".join(f"{name} {share:.0%}" for name, share in found.scripts.items()) or "none")
     table.add_row("flaws", ", ".join(f"{flaw}: {count:,}" for flaw, count in found.flaws.items()) or "none")
