@@ -126,7 +126,7 @@ def flaw_of(text: str, *, question: bool = False) -> str:
 
 
 def scripts_of(texts: Iterator[str]) -> dict[str, float]:
-    """Share of each script (Latin, Cyrillic, CJK ...) among the letters, the largest first; those below 1 % left out."""
+    """Share of each script (Latin, Cyrillic, CJK ...) among the letters, the largest first; below 1 % left out."""
     counted: Counter[str] = Counter()
     for text in texts:
         for letter, times in Counter(filter(str.isalpha, text)).items():
