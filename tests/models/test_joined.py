@@ -59,3 +59,23 @@ def test_a_row_alone_has_the_bits_of_its_own_cache():
     assert joined.nbytes > own.nbytes
     joined.leave(0)
     assert joined.rows == joined.width == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("stay", [1, 2])
+def test_short_rows_that_outlive_a_long_one_are_as_alone(family, stay):
+    """The tensors are made anew, much narrower, while the window lies far behind where it will begin."""
+    model, chance = toy_parts(family).model, random.Random(2)
+    joined, alone = JoinedCache(), []
+    for length in (150, *[5] * stay):
+        cache = read(model, [chance.randrange(250) for _ in range(length)])[0]
+        joined.join(cache)
+        alone.append(cache)
+    joined.leave(0)
+    alone = [alone[-1], *alone[1:-1]]
+    for _ in range(300):
+        tokens = [chance.randrange(250) for _ in alone]
+        joined.reserve(1)
+        together = model.forward(torch.tensor(tokens)[:, None], joined)
+        each = [model.forward(torch.tensor([[t]]), c)[0] for t, c in zip(tokens, alone, strict=True)]
+        torch.testing.assert_close(together, torch.stack(each), rtol=1e-4, atol=1e-4)

@@ -189,6 +189,7 @@ class JoinedCache:
             layer.change(moved)
         self._slots, self._columns = slots, columns
         window.end = end
+        self._fit()  # the window begins elsewhere now
 
 
 class _Slots(DynamicLayer):  # type: ignore[misc]  # transformers has no types
