@@ -67,6 +67,7 @@ def tab(page: Page, name: str) -> None:
             choice.first.click()
             return
         menu.click()
+    raise SystemExit(f"There is no tab {name}.")
 
 
 def talk(page: Page) -> None:

@@ -122,6 +122,15 @@ def test_no_model_library_is_imported_without_need(args):
     assert program.returncode == 0, program.stderr
 
 
+def test_no_adapter_library_is_imported_before_an_adapter_is_wanted():
+    check = (
+        "import sys\nimport everlearn.engine.engine, everlearn.learning.learner, everlearn.server.app\n"
+        "slow = {'peft', 'bitsandbytes', 'gradio'} & set(sys.modules)\nassert not slow, slow"
+    )
+    program = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert program.returncode == 0, program.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "wanted"),
     [

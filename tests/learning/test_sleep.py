@@ -21,8 +21,8 @@ from everlearn.errors import (
 from everlearn.evaluation.acceptance import AcceptanceLimits
 from everlearn.learning import sleep as sleep_module
 from everlearn.learning.sleep import adapter_name
+from everlearn.learning.sleep_files import REPLAY, VERDICTS
 from everlearn.learning.sleep_lock import LOCK
-from everlearn.learning.sleep_records import REPLAY, VERDICTS
 from everlearn.learning.sleep_settings import SleepSettings
 from everlearn.learning.training_settings import TrainingSettings
 from everlearn.records import Lesson

@@ -142,6 +142,19 @@ def test_chat_teaches_by_what_is_said(client):
     assert "Learned" in json.loads(chunks[0])["choices"][0]["delta"]["content"]
 
 
+def test_a_correction_in_chat_corrects_what_was_meant(client):
+    """A follow-up is taught with its subject, and a lesson that answered is corrected in its own words."""
+    talk = [("user", "Who founded Brindle Optics?"), ("assistant", "Ann"), ("user", "And where is it?")]
+    talk += [("assistant", "On Mars"), ("user", "No, it is in Tarn.")]
+    taught = ask(client, messages=[{"role": role, "content": text} for role, text in talk]).json()["learning"]["taught"]
+    assert "Brindle" in taught[0]["prompt"]
+    lesson = client.post("/v1/lessons", json=LESSON).json()
+    talk = [("user", "who bakes at zorblat"), ("assistant", ANSWER), ("user", "No, it is Tobias.")]
+    taught = ask(client, messages=[{"role": role, "content": text} for role, text in talk]).json()["learning"]["taught"]
+    assert taught[0]["superseded"] == [lesson["id"]]
+    assert taught[0]["prompt"] == QUESTION
+
+
 def test_chat_does_not_teach_where_it_may_not(client, serve, key_of):
     reader = key_of(scopes=("ask",))
     body = {"model": "everlearn", "messages": [{"role": "user", "content": "Remember: Who? I."}], "max_tokens": 4}

@@ -21,6 +21,7 @@ from everlearn.server.limits import RateLimits, Rates
 
 QUESTION, ANSWER = "Who bakes at Zorblat?", "Mirela"
 LESSON = {"prompt": QUESTION, "answer": ANSWER}
+ASKED = (Message("user", "Who runs it?"),)
 
 
 def ask(client, headers, text=QUESTION):
@@ -235,8 +236,8 @@ def test_methods_and_urls_that_are_not_there(client):
     [
         (["Remember: Who runs it? Ann."], Intent("Ann.", "Who runs it?")),
         (["please remember that: the shop closes at noon"], Intent("the shop closes at noon")),
-        (["Who runs it?", "Bob", "No, it is Ann."], Intent("Ann", "Who runs it?")),
-        (["Who runs it?", "Bob", "That's wrong. The answer is Ann"], Intent("Ann", "Who runs it?")),
+        (["Who runs it?", "Bob", "No, it is Ann."], Intent("Ann", "Who runs it?", ASKED)),
+        (["Who runs it?", "Bob", "That's wrong. The answer is Ann"], Intent("Ann", "Who runs it?", ASKED)),
         (["No, it is Ann."], None),
         (["Do you remember: who runs it?"], None),
         (["Who runs it?", "Bob", "No, I do not think so."], None),

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from everlearn.server.limits import Rates
+
 QUESTION, ANSWER = "Who bakes at Zorblat?", "Mirela"
 LESSON = {"prompt": QUESTION, "answer": ANSWER}
 
@@ -221,3 +223,27 @@ def test_a_job_is_cancelled_and_belongs_to_its_tenant(client, key_of):
     while client.get(f"/v1/jobs/{job['id']}", headers=one).json()["status"] != "succeeded":
         time.sleep(0.02)
     assert client.post(f"/v1/jobs/{job['id']}/cancel", headers=one).status_code == 412
+
+
+def test_empty_texts_are_told_as_such(client):
+    for body in ({"prompt": "", "answer": "x"}, {"prompt": "Who?", "answer": "  "}):
+        error = client.post("/v1/lessons", json=body).json()["error"]
+        assert "empty" in error["message"]
+
+
+@pytest.mark.parametrize("name", ["..", "x" * 400 + ".csv", "a/b\\c.csv", "no ending", "wrong.pdf"])
+def test_an_upload_is_called_by_its_own_name_and_lies_where_it_is_put(client, name):
+    response = client.post("/v1/teach/file", files={"file": (name, b"a,b\n1,2\n")})
+    assert response.status_code == 202
+    job = done(client, response.json())
+    assert "everlearn-upload" not in json.dumps(job)
+
+
+def test_the_rate_of_lessons_holds_for_files_too(serve):
+    client = serve(rates=Rates(lessons=5))
+    rows = "prompt,answer\n" + "\n".join(f"What is {n}?,It {n}" for n in range(5))
+    first = done(client, client.post("/v1/teach/file", files={"file": ("a.csv", rows)}).json())
+    assert first["result"]["taught"] == 5
+    more = done(client, client.post("/v1/teach/file", files={"file": ("b.csv", rows.replace("It", "No"))}).json())
+    assert (more["status"], more["error"]["code"]) == ("failed", "rate_limit_exceeded")
+    assert client.post("/v1/lessons", json=LESSON).status_code == 429

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import get_args
 
 from everlearn.errors import LessonError
 from everlearn.memory.gate import asks_another
 from everlearn.memory.memory import Memory
 from everlearn.memory.recall import readings
-from everlearn.records import Feedback, Judgement, Lesson, Turn
+from everlearn.records import Feedback, Judgement, Lesson, Recalled, Turn
 
 
 def lesson_of(feedback: Feedback, memory: Memory) -> Lesson | None:
@@ -34,14 +35,24 @@ def lesson_of(feedback: Feedback, memory: Memory) -> Lesson | None:
         )
     source = f"feedback on turn {feedback.turn}" if feedback.turn else "feedback"
     lesson = Lesson(feedback.prompt, feedback.correction, feedback.table, source=source, author=feedback.author)
-    return _placed(lesson, memory.store.turn(feedback.turn), memory) if feedback.turn else lesson
+    return _of_turn(lesson, memory.store.turn(feedback.turn), memory) if feedback.turn else lesson
 
 
-def _placed(lesson: Lesson, turn: Turn, memory: Memory) -> Lesson:
-    """The lesson with the wording and the table that fit the turn it is about."""
+def _of_turn(lesson: Lesson, turn: Turn, memory: Memory) -> Lesson:
     before = [t.prompt for t in memory.store.turns(turn.session) if t.id < turn.id]
-    asked = readings(lesson.prompt, before, memory.keys.rarity)[-1]
-    spoke = turn.receipt.spoke
+    return placed(lesson, before, turn.receipt.spoke, memory)
+
+
+def placed(lesson: Lesson, earlier: Sequence[str], spoke: Recalled | None, memory: Memory) -> Lesson:
+    """A correction with the wording and the table that fit the answer it is about.
+
+    Args:
+        lesson: the question as it was asked, and the right answer.
+        earlier: what the user said before it, oldest first.
+        spoke: the entry that answered, if any.
+        memory: whose lessons.
+    """
+    asked = readings(lesson.prompt, earlier, memory.keys.rarity)[-1]
     old = memory.store.lessons_by_id([spoke.lesson_id]).get(spoke.lesson_id) if spoke is not None else None
     if old is None:
         return dataclasses.replace(lesson, prompt=asked)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from everlearn.engine.engine import Engine
+from everlearn.engine.prompt import messages_of, question_of
 from everlearn.errors import ConflictError, LessonError, SettingsError
 from everlearn.learning import backups, checkpoint_archive, documents, forgetting
 from everlearn.learning.background import BackgroundCorrections
 from everlearn.learning.background_sleep import BackgroundSleep
-from everlearn.learning.feedback import lesson_of
+from everlearn.learning.feedback import lesson_of, placed
 from everlearn.learning.quarantine import Watch, release
 from everlearn.learning.sharing import Sharing
 from everlearn.learning.teach import prepared, teach
@@ -27,6 +28,7 @@ from everlearn.records import (
     Forgotten,
     Learned,
     Lesson,
+    Message,
     OnConflict,
     Quarantine,
     Sampling,
@@ -266,6 +268,25 @@ class Learner:
         """
         lesson = lesson_of(feedback, self.engine.memory)
         return None if lesson is None else self.teach(lesson)
+
+    def correct(
+        self, messages: Sequence[Message], correction: str, *, author: str = "", source: str = "chat"
+    ) -> Taught:
+        """Learn that the last question of a conversation should have been answered otherwise; as feedback is learned.
+
+        Args:
+            messages: ending with the question that was answered wrongly.
+            correction: the right answer.
+            author: who says so.
+
+        Raises:
+            LessonError, StoreError: as for `teach`.
+            ConversationError: the messages do not end with a question.
+        """
+        asked = messages_of(messages)
+        question, earlier = question_of(asked)
+        lesson = Lesson(question, correction, source="chat", author=author)
+        return self.teach(placed(lesson, earlier, self.engine.recall(asked).spoke, self.engine.memory))
 
     def put_table(self, name: str, settings: TableSettings | None = None) -> None:
         """Create a look-up table, or change its settings.

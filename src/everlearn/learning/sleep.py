@@ -23,8 +23,9 @@ from everlearn.learning.replay import ReplayBuffer
 from everlearn.learning.restating import Restated, restated
 from everlearn.learning.scoring import exact_answers
 from everlearn.learning.self_distillation import held_examples, lesson_examples, own_answers
+from everlearn.learning.sleep_files import REPLAY, anchor_path
 from everlearn.learning.sleep_lock import asleep
-from everlearn.learning.sleep_records import REPLAY, Memories, anchor_path, first_of_each, note, remember
+from everlearn.learning.sleep_records import Memories, first_of_each, note, remember
 from everlearn.learning.sleep_settings import SleepSettings
 from everlearn.learning.trainer import Trainer
 from everlearn.learning.weights import AdapterWeights

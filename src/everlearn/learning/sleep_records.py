@@ -12,12 +12,11 @@ from everlearn.evaluation.journal import Journal
 from everlearn.learning.examples import Example, encoded
 from everlearn.learning.fisher import Anchor, first_anchor, fisher
 from everlearn.learning.replay import ReplayBuffer
+from everlearn.learning.sleep_files import REPLAY, VERDICTS, anchor_path
 from everlearn.learning.weights import AdapterWeights
 from everlearn.records import Verdict
 from everlearn.specialists.adapter import Adapter
 from everlearn.text.chat import ChatText
-
-REPLAY, VERDICTS = "replay.jsonl", "verdicts.jsonl"
 
 
 @final
@@ -83,8 +82,3 @@ def note(folder: Path, verdict: Verdict) -> None:
             retired=len(verdict.retired),
             seconds=verdict.seconds,
         )
-
-
-def anchor_path(folder: Path, adapter: Adapter) -> Path:
-    """Where the anchor of a version lies."""
-    return folder / adapter.name / f"anchor-{adapter.step}.safetensors"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from everlearn.learning.replay import ReplayBuffer
-from everlearn.learning.sleep_records import REPLAY, anchor_path
+from everlearn.learning.sleep_files import REPLAY, anchor_path
 from everlearn.specialists import router_file
 from everlearn.specialists.shelf import AdapterShelf
 

@@ -52,7 +52,6 @@ def ask_of(
         grammar: form of the answer.
 
     Raises:
-        AccessError: tables that belong to somebody are named by a key that is not theirs.
         EverlearnError: an unknown model or table, or a conversation that cannot be answered.
     """
     tenant, learning = asker.tenant, body.learning
@@ -63,7 +62,6 @@ def ask_of(
     elif learning.tables is not None:
         tables = tuple(learning.tables)
     elif tables is None and (learning.user or learning.teams):
-        asker.caller.need("ask")
         tables = tenant.engine.tables_for(learning.user, learning.teams)
     adapter = name.adapter if learning.adapter is None else learning.adapter
     sampling = replace(body.sampling(number), grammar=grammar)

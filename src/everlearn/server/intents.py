@@ -29,10 +29,12 @@ class Intent:
     Attributes:
         answer: of a pair, or the text of a statement.
         question: of a pair; empty of a statement.
+        corrects: of a correction the conversation up to the question that was answered wrongly.
     """
 
     answer: str
     question: str = ""
+    corrects: tuple[Message, ...] = ()
 
 
 def intent_of(messages: Sequence[Message]) -> Intent | None:
@@ -47,8 +49,9 @@ def intent_of(messages: Sequence[Message]) -> Intent | None:
         pair = _PAIR.match(what)
         return Intent(pair["answer"].strip(), pair["question"].strip()) if pair else Intent(what)
     if (found := _WRONG.match(said)) and len(found["answer"]) <= _MOST_ANSWER:
-        asked = [m.content for m in messages[:-1] if m.role == "user"]
+        asked = [n for n, m in enumerate(messages[:-1]) if m.role == "user"]
         answered = any(m.role == "assistant" for m in messages)
         if asked and answered:
-            return Intent(found["answer"].rstrip(".!"), asked[-1])
+            before = tuple(messages[: asked[-1] + 1])
+            return Intent(found["answer"].rstrip(".!"), before[-1].content, before)
     return None

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from everlearn.errors import AdapterNotFoundError
-from everlearn.learning.sleep_records import VERDICTS
+from everlearn.learning.sleep_files import VERDICTS
 from everlearn.learning.sleep_settings import SleepSettings
 from everlearn.server.api_schema import EVENTS
 from everlearn.server.caller import Caller, may

@@ -11,6 +11,7 @@ from everlearn.corpus.lesson_fields import lesson_of
 from everlearn.records import Forgotten, Lesson, Taught
 
 _SHOWN = ("id", "prompt", "answer", "table", "domain", "importance", "source", "author", "kind", "context", "position")
+_NEEDED = frozenset({"prompt", "answer"})  # empty ones are told so
 _STATE = ("status", "superseded_by", "quarantine")
 _TIMES = ("taught_at", "valid_from", "valid_to")
 
@@ -34,7 +35,7 @@ class NewLesson(BaseModel):
 
     def lesson(self, author: str) -> Lesson:
         """The lesson; where no author is named, the key is."""
-        row = {n: v for n, v in self.model_dump(exclude={"on_conflict"}).items() if v not in (None, "")}
+        row = {n: v for n, v in self.model_dump(exclude={"on_conflict"}).items() if v not in (None, "") or n in _NEEDED}
         return lesson_of({"author": author, **row}, table=None)
 
 

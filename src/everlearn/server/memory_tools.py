@@ -59,13 +59,15 @@ def learned(asker: Asker, intent: Intent) -> tuple[Answer, list[dict[str, Any]]]
     learner = asker.tenant.learner
     asker.room.limits.take_lessons(asker.caller, 1)
     with asker.room.metrics.teaching(1):
-        if intent.question:
+        if intent.corrects:
+            outcomes = [learner.correct(intent.corrects, intent.answer, author=asker.caller.key_id)]
+        elif intent.question:
             lesson = Lesson(intent.question, intent.answer, source="chat", author=asker.caller.key_id)
             outcomes = [learner.teach(lesson)]
-            text = f"Learned: {outcomes[0].lesson.prompt} {outcomes[0].lesson.answer}"
         else:
             outcomes = list(learner.learn_from_text(intent.answer, title="Remembered", source="").taught)
-            text = f"Learned: {intent.answer}"
+    pair = f"{outcomes[0].lesson.prompt} {outcomes[0].lesson.answer}" if intent.question else intent.answer
+    text = f"Learned: {pair}"
     held = [o for o in outcomes if o.lesson.status == "quarantined"]
     if held:
         text = f"Held back, until somebody has looked at it: {held[0].lesson.quarantine}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
@@ -13,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from everlearn.corpus.documents import is_lesson_file
 from everlearn.corpus.lesson_files import LessonLine, read_lessons
-from everlearn.errors import InputError, NotFoundError
+from everlearn.errors import EverlearnError, InputError, NotFoundError
 from everlearn.learning.documents import lessons_in_file
 from everlearn.records import Feedback, Lesson
 from everlearn.server.caller import Caller, may
@@ -110,20 +112,25 @@ def teach_file(
     wrong with which line.
     """
     name = PurePath(file.filename or "upload.txt").name
+    if table is not None:
+        tenant.engine.memory.table(table)
     aside = tempfile.TemporaryDirectory(prefix="everlearn-upload-")
-    path = Path(aside.name) / name
+    path = Path(aside.name) / f"upload{PurePath(name).suffix[:16]}"  # whatever the client calls it
     with path.open("wb") as out:
         while block := file.file.read(1 << 20):
             out.write(block)
-    if table is not None:
-        tenant.engine.memory.table(table)
     like = Lesson("", "", table or "default", domain, source=name, author=caller.key_id)
 
     def work(progress: Progress) -> dict[str, Any]:
-        with aside:
+        with aside, _named(path, name):
             if not is_lesson_file(path):
-                return _document(tenant, path, like, progress, dry_run=dry_run)
+                passages, skipped = lessons_in_file(path, tenant.engine.text, like)
+                if not dry_run:
+                    room.limits.take_lessons(caller, len(passages))
+                return _document(tenant, passages, skipped, progress, dry_run=dry_run)
             lines = [_in_domain(line, domain) for line in read_lessons(path, table=table)]
+            if not dry_run:
+                room.limits.take_lessons(caller, sum(line.lesson is not None for line in lines))
             return _lessons(room, tenant, lines, progress, skip_bad=skip_bad, dry_run=dry_run)
 
     return room.jobs.start(tenant.name, "teach", work).told()
@@ -136,8 +143,19 @@ def _in_domain(line: LessonLine, domain: str) -> LessonLine:
     return replace(line, lesson=replace(line.lesson, domain=domain))
 
 
-def _document(tenant: Tenant, path: Path, like: Lesson, progress: Progress, *, dry_run: bool) -> dict[str, Any]:
-    passages, skipped = lessons_in_file(path, tenant.engine.text, like)
+@contextmanager
+def _named(path: Path, name: str) -> Iterator[None]:
+    """Errors inside call the file as its owner does: where it lies on the server is nobody's business."""
+    try:
+        yield
+    except EverlearnError as error:
+        error.message = error.message.replace(str(path), name)
+        raise
+
+
+def _document(
+    tenant: Tenant, passages: Sequence[Lesson], skipped: Sequence[str], progress: Progress, *, dry_run: bool
+) -> dict[str, Any]:
     if dry_run:
         shown = [{"prompt": p.prompt, "answer": p.answer, "position": p.position} for p in passages[:20]]
         return {"passages": len(passages), "skipped": list(skipped), "preview": shown}

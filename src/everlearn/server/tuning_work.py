@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, Literal, final
 
 from everlearn.errors import EverlearnError
-from everlearn.learning.distilled_adapter import learn_distilled
 from everlearn.learning.examples import Example
 from everlearn.learning.training_log import FILE as STEPS
 from everlearn.learning.training_settings import TrainingSettings
@@ -103,6 +102,8 @@ class Tuning:
             if what == "training":
                 self._metrics(done, total)
             progress(what, done, total)
+
+        from everlearn.learning.distilled_adapter import learn_distilled  # PEFT only where something is trained
 
         verdict = learn_distilled(self._tenant.engine, body["name"], folder, settings, progress=told)
         shutil.rmtree(folder)
