@@ -163,7 +163,8 @@ def _run(room: Room, listening: socket.socket, *, studio: bool, verbose: bool, r
     logging.getLogger("alembic").setLevel(logging.WARNING)
     host, port = listening.getsockname()[:2]
     address = f"http://{_within(host)}:{port}"
-    app = with_studio(create_app(room), address) if studio else create_app(room)
+    api = create_app(room)
+    app = with_studio(api, address) if studio else api
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
@@ -179,6 +180,7 @@ def _run(room: Room, listening: socket.socket, *, studio: bool, verbose: bool, r
         soft_wrap=True,
     )
     server = uvicorn.Server(config)
+    api.state.ending = lambda: server.should_exit
     if ready is not None:
         threading.Thread(target=_once_ready, args=(server, address, ready), daemon=True).start()
     server.run(sockets=[listening])

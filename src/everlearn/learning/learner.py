@@ -269,9 +269,7 @@ class Learner:
         lesson = lesson_of(feedback, self.engine.memory)
         return None if lesson is None else self.teach(lesson)
 
-    def correct(
-        self, messages: Sequence[Message], correction: str, *, author: str = "", source: str = "chat"
-    ) -> Taught:
+    def correct(self, messages: Sequence[Message], correction: str, *, author: str = "") -> Taught:
         """Learn that the last question of a conversation should have been answered otherwise; as feedback is learned.
 
         Args:

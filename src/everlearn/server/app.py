@@ -47,6 +47,7 @@ _PARTS = (
 def create_app(room: Room) -> FastAPI:
     """The whole API over the parts of a server, which are closed with it.
 
+    Whoever runs the app may set `state.ending`, which says whether it is to stop: streams without an end then end.
     Without any key it is open to all, which is for loopback only: `serve` sees to that.
     """
 
@@ -72,6 +73,7 @@ def create_app(room: Room) -> FastAPI:
         responses=RESPONSES,
     )
     app.state.room = room
+    app.state.ending = lambda: False
     for part in _PARTS:
         app.include_router(part.router)
     add_handlers(app)

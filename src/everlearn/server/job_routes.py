@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 
 from everlearn.errors import AdapterNotFoundError
 from everlearn.learning.sleep_files import VERDICTS
@@ -31,7 +32,7 @@ InRoom = Annotated[Room, Depends(room_of)]
 OfTenant = Annotated[Tenant, Depends(tenant_of)]
 Asks = Annotated[Caller, Depends(may("ask"))]
 Admin = Annotated[Caller, Depends(may("admin"))]
-_WATCH_SECONDS = 10.0
+_WATCH_SECONDS = 1.0
 _NICER = 10
 
 
@@ -145,15 +146,15 @@ def cancel(
 
 
 @router.get("/jobs/{job_id}/events", response_class=StreamingResponse, responses=EVENTS)
-async def watch(job_id: str, room: InRoom, tenant: OfTenant, _caller: Asks) -> StreamingResponse:
+async def watch(job_id: str, request: Request, room: InRoom, tenant: OfTenant, _caller: Asks) -> StreamingResponse:
     """Server-sent events: the job whenever it changes, until it has ended."""
     found = room.jobs.find(tenant.name, job_id)
-    return StreamingResponse(_changes(found), media_type="text/event-stream", headers=HEADERS)
+    return StreamingResponse(_changes(found, request.app.state.ending), media_type="text/event-stream", headers=HEADERS)
 
 
-async def _changes(found: Job) -> AsyncIterator[str]:
+async def _changes(found: Job, ending: Callable[[], bool]) -> AsyncIterator[str]:
     seen = -1
-    while True:
+    while not ending():
         version, told = found.version, found.told()
         if version != seen:
             yield f"event: job\ndata: {json.dumps(told, ensure_ascii=False)}\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import gradio as gr
@@ -28,6 +29,7 @@ HEADER = (
     '<span class="el-dim">teach it, ask it, see why, make it forget</span></div>'
 )
 KEPT_SECONDS = 3600
+_LOOK_SECONDS = 0.5
 
 
 def mount(app: Any, address: str) -> Any:
@@ -49,16 +51,38 @@ def mount(app: Any, address: str) -> Any:
 
 
 def _mounted(app: Any, address: str) -> Any:
-    return gr.mount_gradio_app(
-        app, page(Server(address)), PATH, ssr_mode=False, theme=theme.theme(), css=theme.CSS, js=theme.SCRIPT,
+    def ending() -> bool:
+        if app.state.ending():
+            inner.stop_event.set()  # ends the heartbeat of each open page, which the server would wait for
+        return bool(app.state.ending())
+
+    gr.mount_gradio_app(
+        app, page(Server(address), ending), PATH, ssr_mode=False, theme=theme.theme(), css=theme.CSS, js=theme.SCRIPT,
         head=theme.HEAD, footer_links=[], run_history=False, show_error=False, enable_monitoring=False,
         mcp_server=False, pwa=False, max_file_size="20mb",
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )  # fmt: skip
+    inner = next(route.app for route in app.routes if getattr(route, "path", "") == PATH)
+    return app
 
 
-def page(server: Server) -> gr.Blocks:
-    """All tabs over one server."""
+def _held_open(ending: Callable[[], bool]) -> Callable[[], AsyncGenerator[None, None]]:
+    """An event that does nothing and does not end while the page is there and the server is not to stop.
+
+    Gradio closes the stream of a page's updates when its last event has ended. An event that begins in that very moment
+    is carried out, and none of its updates arrive: the answer is there, and the page goes on showing the question.
+    """
+
+    async def held() -> AsyncGenerator[None, None]:
+        yield
+        while not ending():
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    return held
+
+
+def page(server: Server, ending: Callable[[], bool] = lambda: False) -> gr.Blocks:
+    """All tabs over one server; `ending` says whether that is to stop."""
     with gr.Blocks(
         title="everlearn studio", analytics_enabled=False, fill_width=True, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)
     ) as blocks:
@@ -93,6 +117,7 @@ def page(server: Server) -> gr.Blocks:
         loaded = blocks.load(None, None, settings.key, js=settings_tab.LOAD_KEY, api_visibility="private")
         for event in (loaded.then, settings.saved.click, chat_place.select):
             event(told(fill), settings.key, chat.controls.filled, show_progress="hidden", api_visibility="private")
+        blocks.load(_held_open(ending), None, None, show_progress="hidden", api_visibility="private")
         chat.opened.change(
             lambda: gr.update(selected="knowledge"), None, tabs, show_progress="hidden", api_visibility="private"
         )
