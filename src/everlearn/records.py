@@ -362,6 +362,8 @@ class Verdict:
         retired: of them, those that the weights answer by themselves; their rows are silent while it is in use.
         parent: the version it was trained from, or empty.
         seconds: that it took.
+        retention: version -> share of the lessons that it learned first which the candidate answers; "new" for a
+            refused candidate's own.
     """
 
     adapter: str
@@ -372,6 +374,7 @@ class Verdict:
     retired: tuple[str, ...] = ()
     parent: str = ""
     seconds: float = 0.0
+    retention: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ def test_what_was_taught_is_answered_by_the_weights_and_its_rows_retire(night):
     assert verdict.figures["reliability"] == 1.0
     assert {"generality", "locality", "drift"} <= set(verdict.figures)
     assert verdict.seconds > 0
+    assert verdict.retention == {"d@1": 1.0}
     engine = learner.engine
     for lesson in LESSONS:
         assert engine.answer(lesson.prompt, tables=(), adapter="d").text == lesson.answer
@@ -104,6 +105,7 @@ def test_the_lineage_names_lessons_and_data_and_the_log_holds_no_text(night):
     assert json.loads(line)["accepted"] is True
     assert "Mo" not in line
     assert "bakes" not in line
+    assert json.loads(line)["retention"] == {"d@1": 1.0}
 
 
 def test_a_second_sleep_goes_on_from_the_first_and_one_without_news_does_nothing(night):
@@ -115,6 +117,7 @@ def test_a_second_sleep_goes_on_from_the_first_and_one_without_news_does_nothing
     assert (verdict.adapter, verdict.parent) == ("d@2", "d@1")
     assert verdict.lessons == (*ids, *new)
     assert "lost" in verdict.figures
+    assert verdict.retention == {"d@1": 1.0, "d@2": 1.0}
     for lesson in (*LESSONS, *MORE):
         assert learner.engine.answer(lesson.prompt, tables=(), adapter="d").text == lesson.answer
 

@@ -46,7 +46,18 @@ def test_it_learns_what_it_is_shown(tmp_path):
     assert seen[-1] == (40, 40)
     logged = lines(tmp_path / "t")
     assert [line["step"] for line in logged] == list(range(1, 41))
-    assert {"task", "replay", "ewc", "loss", "norm", "seconds", "left"} < set(logged[0])
+    names = {"steps", "task", "replay", "ewc", "loss", "rate", "norm", "seconds", "seconds_left", "tokens_per_second"}
+    assert names < set(logged[0])
+
+
+def test_whoever_watches_gets_what_the_log_gets(tmp_path):
+    seen = []
+    Trainer(toy_weights(tmp_path), TEXT, changed(epochs=3, batch=2), folder=tmp_path / "t").train(A, watch=seen.append)
+    assert [{"step": step.step, **step.figures()} for step in seen] == lines(tmp_path / "t")
+    assert [step.steps for step in seen] == [6] * 6
+    assert seen[-1].seconds_left == 0
+    assert all(step.tokens_per_second > 0 and step.loss == pytest.approx(step.task) for step in seen)
+    assert max(step.rate for step in seen) == pytest.approx(FAST.rate)
 
 
 def test_plain_training_forgets_and_replay_and_ewc_each_protect(tmp_path):

@@ -107,11 +107,11 @@ def test_a_job_is_a_bar_then_a_sentence():
 
 
 def test_verdicts_and_versions_say_their_numbers():
-    verdict = {"adapter": "general@2", "accepted": False, "reasons": ["locality 0.5 < 0.9"], "lessons": ["a"]}
+    verdict = {"adapter": "general@2", "accepted": False, "reasons": ["locality 0.5 < 0.9"], "lessons": 1}
     page = learn_view.verdicts([{**verdict, "figures": {"locality": 0.5}, "seconds": 12.0}])
-    for said in ("refused", "locality 0.5 &lt; 0.9", "<td>0.5</td>", "1 lessons, 12 s"):
+    for said in ("refused", "locality 0.5 &lt; 0.9", "<td>0.5</td>", "1 lesson, 12 s"):
         assert said in page
-    version = {"name": "general", "parent": "", "lesson_count": 3, "weights": 1000, "created_at": 0}
+    version = {"name": "general", "parent": "", "lesson_count": 3, "weights": "0123456789abcdef", "created_at": 0}
     rows = [{**version, "id": f"general@{n}", "step": n, "in_use": n == 2} for n in (1, 2)]
     page = learn_view.timeline(rows)
     assert page.index("general@2") < page.index("general@1")
@@ -120,11 +120,12 @@ def test_verdicts_and_versions_say_their_numbers():
 
 
 def test_an_empty_field_of_a_sleep_keeps_the_default():
-    assert learn_tab.body_of("", None, None, None, None, False) == {"fresh": False}
-    assert learn_tab.body_of(" x ", 2, 1e-4, 8, 0, True) == {
+    assert learn_tab.body_of("", None, None, None, None, None, False) == {"fresh": False}
+    assert learn_tab.body_of(" x ", 2, 1e-4, 8, 0, 16, True) == {
         "epochs": 2,
         "rate": 1e-4,
         "rank": 8,
+        "general": 16,
         "domain": "x",
         "fresh": True,
     }

@@ -40,6 +40,7 @@ from everlearn.store.port import ImportProgress
 
 if TYPE_CHECKING:
     from everlearn.learning.sleep_settings import SleepSettings
+    from everlearn.learning.training_log import TrainingWatch
 
 Progress = Callable[[int, int], None]
 SleepProgress = Callable[[str, int, int], None]
@@ -363,6 +364,7 @@ class Learner:
         *,
         settings: SleepSettings | None = None,
         progress: SleepProgress | None = None,
+        watch: TrainingWatch | None = None,
     ) -> list[Verdict]:
         """Move what was taught into adapters: a candidate a domain, used only if it passes its test.
 
@@ -370,6 +372,7 @@ class Learner:
             domain: that of the lessons; None = every domain in which something is new.
             settings: how, and what a candidate has to reach.
             progress: called with (what, done, all).
+            watch: called with an adapter's name and the figures of each update of its training.
 
         Returns:
             What became of each candidate; of a refused one nothing stays.
@@ -381,7 +384,7 @@ class Learner:
         """
         from everlearn.learning.sleep import Sleep
 
-        night = Sleep(self.engine, settings, progress=progress)
+        night = Sleep(self.engine, settings, progress=progress, watch=watch)
         if domain is None:
             return night.all()
         verdict = night.domain(domain)

@@ -21,6 +21,7 @@ from everlearn.learning.general_prompts import general_prompts
 from everlearn.learning.probing import drift_of
 from everlearn.learning.replay import ReplayBuffer
 from everlearn.learning.restating import Restated, restated
+from everlearn.learning.retention import NEW, retention
 from everlearn.learning.scoring import exact_answers
 from everlearn.learning.self_distillation import held_examples, lesson_examples, own_answers
 from everlearn.learning.sleep_files import REPLAY, anchor_path
@@ -28,6 +29,7 @@ from everlearn.learning.sleep_lock import asleep
 from everlearn.learning.sleep_records import Memories, first_of_each, note, remember
 from everlearn.learning.sleep_settings import SleepSettings
 from everlearn.learning.trainer import Trainer
+from everlearn.learning.training_log import TrainingWatch
 from everlearn.learning.weights import AdapterWeights
 from everlearn.records import Lesson, Verdict
 from everlearn.specialists.adapter import Adapter
@@ -68,13 +70,19 @@ class Sleep:
         engine: with a folder of adapters.
         settings: how.
         progress: called with (what, done, all).
+        watch: called with the adapter's name and the figures of each update of its training.
 
     Raises:
         SettingsError: the engine has no folder of adapters, or a setting is impossible.
     """
 
     def __init__(
-        self, engine: Engine, settings: SleepSettings | None = None, *, progress: Progress | None = None
+        self,
+        engine: Engine,
+        settings: SleepSettings | None = None,
+        *,
+        progress: Progress | None = None,
+        watch: TrainingWatch | None = None,
     ) -> None:
         if engine.specialists is None:
             raise SettingsError("This engine has no folder of adapters.", hint="Open it with everlearn.load().")
@@ -83,6 +91,7 @@ class Sleep:
         self.specialists: Specialists = engine.specialists
         self._folder: Path = self.specialists.shelf.folder
         self._tell = progress or _silent
+        self._watch = watch or (lambda _name, _step: None)
 
     def domains(self) -> list[str]:
         """Domains that have lessons to learn, sorted."""
@@ -111,9 +120,12 @@ class Sleep:
                 return None
             held, probes = self._unrelated()
             examples = self._train(night, held)
-            judged, answers = self._test(night, probes)
+            judged, right, answers = self._test(night, probes)
+            kept = retention(self.specialists.shelf, night.parent, night.lessons, right)
             verdict = self._settle(night, judged, answers, examples)
-            done = replace(verdict, seconds=time.perf_counter() - begun)
+            if verdict.accepted:
+                kept = {verdict.adapter if name == NEW else name: share for name, share in kept.items()}
+            done = replace(verdict, seconds=time.perf_counter() - begun, retention=kept)
             note(self._folder, done)
             return done
 
@@ -165,7 +177,11 @@ class Sleep:
             anchor=self._anchor(night),
             folder=folder,
         )
-        trainer.train([*mine, *list(held) * copies], progress=lambda done, total: self._tell("training", done, total))
+        trainer.train(
+            [*mine, *list(held) * copies],
+            progress=lambda done, total: self._tell("training", done, total),
+            watch=lambda step: self._watch(night.name, step),
+        )
         shutil.rmtree(folder)
         return mine
 
@@ -189,8 +205,8 @@ class Sleep:
         path = anchor_path(self._folder, night.parent) if night.parent is not None else None
         return Anchor.load(path) if path is not None and path.exists() else None
 
-    def _test(self, night: _Night, probes: Sequence[Encoded]) -> tuple[Judged, tuple[str, ...]]:
-        """Judge the candidate; also the ids of the lessons that it answers in every wording, the unseen ones too."""
+    def _test(self, night: _Night, probes: Sequence[Encoded]) -> tuple[Judged, set[str], tuple[str, ...]]:
+        """Judge the candidate; also the ids of lessons that it answers as taught, and in every wording, unseen too."""
         questions = [(le, q) for le in night.lessons for q in (le.prompt, *night.wordings[le.id].held_out)]
         rows = [encoded(self.engine.text, Example(q, le.answer)) for le, q in questions]
         right = self._asked(night, rows, CANDIDATE)
@@ -210,7 +226,9 @@ class Sleep:
             progress=lambda done, total: self._tell("probing", done, total),
         )
         measured = Measured(taught, unseen, agreement, drift, before, after)
-        return judge(measured, self.settings.limits), tuple(le.id for le in night.lessons if le.id not in failed)
+        as_taught = {le.id for (le, q), hit in zip(questions, right, strict=True) if hit and q == le.prompt}
+        everywhere = tuple(le.id for le in night.lessons if le.id not in failed)
+        return judge(measured, self.settings.limits), as_taught, everywhere
 
     def _asked(self, night: _Night, rows: Sequence[Encoded], adapter_id: str) -> list[bool]:
         return exact_answers(

@@ -80,5 +80,7 @@ def note(folder: Path, verdict: Verdict) -> None:
             figures={name: float(value) for name, value in verdict.figures.items()},
             lessons=len(verdict.lessons),
             retired=len(verdict.retired),
+            parent=verdict.parent,
+            retention=dict(verdict.retention),
             seconds=verdict.seconds,
         )

@@ -22,7 +22,7 @@ from everlearn.learning.fisher import Anchor
 from everlearn.learning.losses import losses_of
 from everlearn.learning.replay import ReplayBuffer
 from everlearn.learning.schedule import rate_at
-from everlearn.learning.training_log import TrainingLog
+from everlearn.learning.training_log import TrainingLog, TrainingStep
 from everlearn.learning.training_settings import TrainingSettings
 from everlearn.learning.training_state import Standing, load_state, save_state
 from everlearn.learning.weights import TrainableWeights, copied, put_back
@@ -89,7 +89,12 @@ class Trainer:
         )
 
     def train(
-        self, examples: Sequence[Example], validation: Sequence[Example] = (), *, progress: Progress | None = None
+        self,
+        examples: Sequence[Example],
+        validation: Sequence[Example] = (),
+        *,
+        progress: Progress | None = None,
+        watch: Callable[[TrainingStep], None] | None = None,
     ) -> Trained:
         """Learn. A training that was killed goes on where its last state was kept, with the same losses.
 
@@ -97,6 +102,7 @@ class Trainer:
             examples: the new ones.
             validation: held out; for early stopping, and the best weights are kept at the end.
             progress: called with (updates done, all).
+            watch: called with the figures of each update, before `progress`.
 
         Raises:
             InputError: no example.
@@ -112,9 +118,14 @@ class Trainer:
         standing = self._resumed(mark)
         stopped = False
         self._log.begin(standing.step)
+        first, started = standing.step, time.perf_counter()
         while standing.step < steps and not stopped:
-            standing.loss = self._update(rows, standing.step, steps)
+            pace = (time.perf_counter() - started) / max(standing.step - first, 1)
+            told = self._update(rows, standing.step, steps, pace)
+            standing.loss = told.loss
             standing.step += 1
+            if watch is not None:
+                watch(told)
             stopped = self._validated(held_out, standing, steps)
             if self._folder is not None and (standing.step % self.settings.save_every == 0 or standing.step == steps):
                 save_state(self._folder / STATE, mark, standing, self._parameters, self._optimizer)
@@ -126,8 +137,15 @@ class Trainer:
         best = standing.best if held_out else None
         return Trained(standing.step, standing.loss, best, time.perf_counter() - begun, stopped)
 
-    def _update(self, rows: Sequence[Encoded], step: int, steps: int) -> float:
-        """One update of the weights on new and replayed examples; returns its loss."""
+    def _update(self, rows: Sequence[Encoded], step: int, steps: int, pace: float) -> TrainingStep:
+        """One update of the weights on new and replayed examples; returns its figures.
+
+        Args:
+            rows: all new examples.
+            step: updates done.
+            steps: all.
+            pace: seconds an update so far; 0 = none was done yet.
+        """
         begun, settings = time.perf_counter(), self.settings
         batch = [(row, True) for row in self._new(rows, step)] + [(row, False) for row in self._old(step)]
         batch.sort(key=lambda pair: len(pair[0].prompt) + len(pair[0].answer))  # little padding in each part
@@ -143,12 +161,22 @@ class Trainer:
                 torch.autograd.backward(loss)
             for name, value in (("task", task), ("replay", replay), ("ewc", ewc), ("loss", loss)):
                 sums[name] += float(value.detach())
-        norm = self._stepped(
-            rate_at(step, steps, shape=settings.schedule, warm_up=settings.warm_up), sums["loss"], step
-        )
+        share = rate_at(step, steps, shape=settings.schedule, warm_up=settings.warm_up)
+        norm = self._stepped(share, sums["loss"], step)
         seconds = time.perf_counter() - begun
-        self._log.step(step + 1, {**sums, "norm": norm, "seconds": seconds, "left": seconds * (steps - step - 1)})
-        return sums["loss"]
+        tokens = sum(len(row.prompt) + len(row.answer) for row, _ in batch)
+        told = TrainingStep(
+            step + 1,
+            steps,
+            **sums,
+            rate=settings.rate * share,
+            norm=norm,
+            seconds=seconds,
+            seconds_left=(pace or seconds) * (steps - step - 1),
+            tokens_per_second=tokens / seconds,
+        )
+        self._log.step(told.step, told.figures())
+        return told
 
     def _stepped(self, share: float, loss: float, step: int) -> float:
         """Move the weights along their gradients; returns the gradient's norm.

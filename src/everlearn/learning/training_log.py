@@ -4,13 +4,53 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
 from everlearn.errors import SettingsError, StoreFullError
 
 FILE = "steps.jsonl"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """What one update of a training was like.
+
+    Attributes:
+        step: which one, from 1.
+        steps: how many there will be, unless it stops early.
+        loss: task + replay + strength * ewc, nats.
+        task: loss of the new examples.
+        replay: loss of the replayed ones.
+        ewc: penalty of what moved away from the anchor, before its strength.
+        rate: learning rate.
+        norm: of the gradient, before it was clipped.
+        seconds: of this update.
+        seconds_left: at the mean pace of this run.
+        tokens_per_second: of prompts and answers in this update.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    task: float
+    replay: float
+    ewc: float
+    rate: float
+    norm: float
+    seconds: float
+    seconds_left: float
+    tokens_per_second: float
+
+    def figures(self) -> dict[str, float]:
+        """By name, without the step itself."""
+        return {name: value for name, value in asdict(self).items() if name != "step"}
+
+
+TrainingWatch = Callable[[str, TrainingStep], None]  # is called with what is trained, after each update
 
 
 @final

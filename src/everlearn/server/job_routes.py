@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from everlearn.errors import AdapterNotFoundError
+from everlearn.learning.general_prompts import general_prompts
 from everlearn.learning.sleep_files import VERDICTS
 from everlearn.learning.sleep_settings import SleepSettings
 from everlearn.server.api_schema import EVENTS
@@ -45,6 +46,7 @@ class SleepRequest(BaseModel):
     rate: float | None = Field(default=None, gt=0, le=1)
     rank: int | None = Field(default=None, ge=1, le=256)
     wordings: int | None = Field(default=None, ge=1, le=64)
+    general: int | None = Field(default=None, ge=4, le=len(general_prompts()), description="unrelated prompts")
     fresh: bool = False
 
     def settings(self) -> SleepSettings:
@@ -58,6 +60,7 @@ class SleepRequest(BaseModel):
             adapter=replace(plain.adapter, rank=rank, alpha=2.0 * rank),
             fresh=self.fresh,
             wordings=self.wordings or plain.wordings,
+            general=self.general or plain.general,
         )
 
 
@@ -75,7 +78,12 @@ def sleep(body: SleepRequest, room: InRoom, tenant: OfTenant, _caller: Admin) ->
 
     def work(progress: Progress) -> dict[str, Any]:
         _step_back()
-        verdicts = tenant.learner.sleep(body.domain, settings=settings, progress=progress)
+        verdicts = tenant.learner.sleep(
+            body.domain,
+            settings=settings,
+            progress=progress,
+            watch=lambda of, step: progress.trained(of, {"step": step.step, **step.figures()}),
+        )
         for verdict in verdicts:
             room.metrics.slept(accepted=verdict.accepted)
         return {"verdicts": [asdict(verdict) for verdict in verdicts]}
@@ -137,6 +145,20 @@ def job(job_id: str, room: InRoom, tenant: OfTenant, _caller: Asks) -> dict[str,
     return room.jobs.find(tenant.name, job_id).told()
 
 
+@router.get("/jobs/{job_id}/training")
+def training(
+    job_id: str, room: InRoom, tenant: OfTenant, _caller: Asks, after: Annotated[int, Query(ge=0)] = 0
+) -> dict[str, Any]:
+    """The figures of each update of what a job trains, oldest first; with `after` those whose `n` is greater.
+
+    Each holds `n` (counts through the job), `of` (what is trained), `step`, `steps`, `loss` = `task` + `replay` +
+    strength * `ewc` (nats), `rate` (learning rate), `norm` (of the gradient), `seconds`, `seconds_left`,
+    `tokens_per_second`. Of a long training every second, fourth, ... update is kept.
+    """
+    found = room.jobs.find(tenant.name, job_id)
+    return {"object": "list", "data": [step for step in list(found.training) if step["n"] > after]}
+
+
 @router.post("/jobs/{job_id}/cancel")
 def cancel(
     job_id: str, room: InRoom, tenant: OfTenant, _caller: Annotated[Caller, Depends(may("teach"))]
@@ -147,7 +169,10 @@ def cancel(
 
 @router.get("/jobs/{job_id}/events", response_class=StreamingResponse, responses=EVENTS)
 async def watch(job_id: str, request: Request, room: InRoom, tenant: OfTenant, _caller: Asks) -> StreamingResponse:
-    """Server-sent events: the job whenever it changes, until it has ended."""
+    """Server-sent events: the job whenever it changes, until it has ended.
+
+    Where it trains, `training` holds the figures of its last update; GET /v1/jobs/{job_id}/training has those before.
+    """
     found = room.jobs.find(tenant.name, job_id)
     return StreamingResponse(_changes(found, request.app.state.ending), media_type="text/event-stream", headers=HEADERS)
 

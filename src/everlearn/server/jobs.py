@@ -15,10 +15,9 @@ from everlearn.errors import ConflictError, EverlearnError, NotFoundError
 from everlearn.store.ids import new_id
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Progress = Callable[[str, int, int], None]
-Work = Callable[[Progress], Mapping[str, Any]]
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 _KEPT = 1000
+MOST_STEPS = 2000
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +43,7 @@ class Job:
         created_at: seconds since 1970.
         ended_at: seconds since 1970, or None.
         subject: id of what it works on, where that outlives it.
+        training: figures of the updates of its trainings, oldest first; long ones are thinned out.
     """
 
     tenant: str
@@ -61,13 +61,24 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
     changed: threading.Condition = field(default_factory=threading.Condition)
     version: int = 0
+    training: list[dict[str, Any]] = field(default_factory=list)
 
     def told(self) -> dict[str, Any]:
         """As the API shows it."""
         names = ("id", "kind", "status", "stage", "done", "total", "result", "error")
         shown = {name: getattr(self, name) for name in names}
         times = {"created_at": int(self.created_at), "ended_at": int(self.ended_at) if self.ended_at else None}
-        return {"object": "job", **shown, **times}
+        return {"object": "job", **shown, **times, "training": self.training[-1] if self.training else None}
+
+    def trained(self, of: str, figures: Mapping[str, float]) -> None:
+        """Note the figures of an update of a training, and wake whoever watches."""
+        with self.changed:
+            n = self.training[-1]["n"] + 1 if self.training else 1
+            if len(self.training) >= MOST_STEPS:
+                self.training = self.training[::2]
+            self.training.append({"n": n, "of": of, **figures})
+            self.version += 1
+            self.changed.notify_all()
 
     def update(self, **values: Any) -> None:  # noqa: ANN401 -- fields of a job
         """Change fields and wake whoever watches."""
@@ -76,6 +87,40 @@ class Job:
                 setattr(self, name, value)
             self.version += 1
             self.changed.notify_all()
+
+
+@final
+class Progress:
+    """What the work of a job tells of itself. Each call ends the work where the job was cancelled.
+
+    Args:
+        job: of the work.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """So much of what is done now is done."""
+        self._go_on()
+        self._job.update(stage=what, done=done, total=total)
+
+    def trained(self, of: str, figures: Mapping[str, float]) -> None:
+        """The figures of an update of a training.
+
+        Args:
+            of: what is trained.
+            figures: `step`, `steps`, `loss`, `task`, `replay`, `ewc`, `rate`, `seconds_left`, ...
+        """
+        self._go_on()
+        self._job.trained(of, figures)
+
+    def _go_on(self) -> None:
+        if self._job.stop.is_set():
+            raise CancelledJobError
+
+
+Work = Callable[[Progress], Mapping[str, Any]]
 
 
 @final
@@ -145,16 +190,11 @@ class Jobs:
         self._pool.shutdown(cancel_futures=True)
 
     def _run(self, job: Job, work: Work) -> None:
-        def progress(what: str, done: int, total: int) -> None:
-            if job.stop.is_set():
-                raise CancelledJobError
-            job.update(stage=what, done=done, total=total)
-
         try:
             if job.stop.is_set():
                 raise CancelledJobError
             job.update(status="running")
-            job.update(result=work(progress), status="succeeded", ended_at=time.time())
+            job.update(result=work(Progress(job)), status="succeeded", ended_at=time.time())
         except CancelledJobError:
             job.update(status="cancelled", ended_at=time.time())
         except EverlearnError as error:

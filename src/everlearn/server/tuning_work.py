@@ -7,6 +7,7 @@ what was held out is below that of the base model; else the job fails and says b
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ FOLDER = "fine_tuning"
 RATE = 3e-4  # learning rate where the multiplier is 1
 OPEN = ("validating_files", "queued", "running", "cancelling", "pausing")
 _TOLD_STEPS = 100  # metrics events of one job, about
+_LINE = 4096  # bytes, more than a line of the trainer's log has
 
 
 @final
@@ -100,7 +102,9 @@ class Tuning:
 
         def told(what: str, done: int, total: int) -> None:
             if what == "training":
-                self._metrics(done, total)
+                last = self._last_step()
+                self._metrics(last, done, total)
+                progress.trained(body["name"], last)
             progress(what, done, total)
 
         from everlearn.learning.distilled_adapter import learn_distilled  # PEFT only where something is trained
@@ -109,14 +113,21 @@ class Tuning:
         shutil.rmtree(folder)
         return verdict
 
-    def _metrics(self, step: int, total: int) -> None:
-        """Tell the figures of a step that the trainer has noted."""
-        if step % max(1, total // _TOLD_STEPS) and step != total:
-            return
+    def _last_step(self) -> dict[str, float]:
+        """The figures of the last update, as the trainer has noted them."""
         specialists = self._tenant.engine.specialists
         assert specialists is not None, "the server opens engines with a folder of adapters"
-        lines = (specialists.shelf.folder / self._body["name"] / ".distilling" / STEPS).read_text("ascii").splitlines()
-        self._step, self._loss = step, float(json.loads(lines[-1])["loss"])
+        with (specialists.shelf.folder / self._body["name"] / ".distilling" / STEPS).open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - _LINE))  # a log grows with the training; only its end is read
+            figures: dict[str, float] = json.loads(log.read().splitlines()[-1])
+        return figures
+
+    def _metrics(self, last: Mapping[str, float], step: int, total: int) -> None:
+        """Tell the figures of an update in the manner of OpenAI."""
+        if step % max(1, total // _TOLD_STEPS) and step != total:
+            return
+        self._step, self._loss = step, float(last["loss"])
         figures = {"step": step, "total_steps": total, "train_loss": self._loss}
         self.tell("info", f"Step {step}/{total}: training loss {self._loss:.4f}", figures)
 

@@ -46,36 +46,40 @@ def test_ask_wrong_teach_right_receipt_forget_gone(open_page, width):
     assert ask(page, QUESTION) == guess
 
 
-def test_a_file_with_bad_rows_is_checked_and_imported(open_page, tmp_path):
-    rows = [f"How tall is the mast number {n} of Orvane?,{n + 3} metres" for n in range(100)]
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_thousand_rows_with_three_bad_ones_are_checked_and_imported(open_page, tmp_path, width):
+    rows = [f"How tall is the mast number {n} of Orvane?,{n + 3} metres" for n in range(1000)]
     rows[10] = ",no question"
-    rows[50] = "no answer?,"
-    rows[90] = "How heavy is mast 90?,9 t,much too,many,cells,here,x,y,z,w,q"
+    rows[500] = "no answer?,"
+    rows[900] = "How heavy is mast 900?,9 t,much too,many,cells,here,x,y,z,w,q"
     file = tmp_path / "masts.csv"
     file.write_text("prompt,answer\n" + "\n".join(rows) + "\n", "utf-8")
-    page = open_page()
+    page = open_page(width)
     tab(page, "Knowledge")
     tab(page, "Add and import")
     page.set_input_files("#import-file input[type=file]", file)
     page.locator("#import-file", has_text="masts").wait_for()
     page.click("#import-check")
-    page.locator("#import-shown", has_text="97 good rows, 3 bad rows").wait_for()
-    assert page.locator("#import-shown table").first.locator("tbody tr").count() == 3
+    page.locator("#import-shown", has_text="997 good rows, 3 bad rows").wait_for()
+    bad = page.locator("#import-shown table").first.locator("tbody tr")
+    assert [bad.nth(n).locator("td").first.inner_text() for n in range(bad.count())] == ["12", "502", "902"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.click("#import-go")
-    page.locator("#import-shown", has_text="were known already").wait_for()
+    page.locator("#import-shown [role=progressbar]").wait_for()
+    page.locator("#import-shown", has_text="were known already").wait_for(timeout=240_000)
     tab(page, "Lessons")
-    page.locator("#lessons-rows", has_text="of 97").wait_for()
-    page.fill("#lessons-search textarea, #lessons-search input", "mast number 42")
+    page.locator("#lessons-rows", has_text="of 997").wait_for()
+    page.fill("#lessons-search textarea, #lessons-search input", "mast number 421")
     page.locator("#lessons-rows", has_text="1 to 1 of 1").wait_for()
     page.click("#lessons-forget-all")
     page.locator("#lessons-preview", has_text="Forget 1 lesson").wait_for()
     page.click("#lessons-keep")
     page.fill("#lessons-search textarea, #lessons-search input", "Orvane")
-    page.locator("#lessons-rows", has_text="of 97").wait_for()
+    page.locator("#lessons-rows", has_text="of 997").wait_for()
     page.click("#lessons-forget-all")
-    page.locator("#lessons-preview", has_text="Forget 97 lessons").wait_for()
+    page.locator("#lessons-preview", has_text="Forget 997 lessons").wait_for()
     page.click("#lessons-sure")
-    page.locator("#lessons-said", has_text="Forgotten: 97 lessons").wait_for()
+    page.locator("#lessons-said", has_text="Forgotten: 997 lessons").wait_for()
 
 
 def test_what_a_lesson_says_is_shown_and_does_nothing(open_page):
