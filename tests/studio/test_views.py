@@ -94,6 +94,9 @@ def test_two_models_are_answered_at_once(with_api):
         assert sides[0]["text"] == "Mirela Quandt"
         assert (sides[0]["lessons"], sides[1]["lessons"]) == (1, 0)
         assert "everlearn" not in compare_tab.shown(sides, blind=True, votable=True)
+        await compare_tab.preferred(api, sides, 0, blind=True)
+        (kept,) = (await api.get("/v1/preferences"))["data"]
+        assert (kept["chosen"], kept["rejected"], kept["blind"]) == ("Mirela Quandt", [sides[1]["text"]], True)
 
     with_api(work)
 

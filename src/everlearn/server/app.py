@@ -22,6 +22,7 @@ from everlearn.server import (
     mcp,
     moderations,
     openai_rest,
+    preferences,
     response_socket,
     responses,
     tables,
@@ -40,7 +41,7 @@ _SUMMARY = (
 _PARTS = (
     *(health, openai_rest, chat, responses, response_socket, moderations),
     *(files, batches, fine_tuning),
-    *(lessons, tables, teaching, job_routes, vllm_routes, audit_routes, mcp),
+    *(lessons, tables, teaching, preferences, job_routes, vllm_routes, audit_routes, mcp),
 )
 
 

@@ -22,6 +22,7 @@ from everlearn.server.caller import Caller, may
 from everlearn.server.idempotency import Idempotency, idempotency_of
 from everlearn.server.jobs import Progress
 from everlearn.server.lesson_shapes import NewLesson, lesson_told, taught_of
+from everlearn.server.preferences import keep_feedback
 from everlearn.server.room import Room, room_of, tenant_of
 from everlearn.server.tenants import Tenant
 
@@ -185,7 +186,10 @@ def _lessons(
 
 @router.post("/feedback", status_code=201)
 def feedback(body: Given, room: InRoom, tenant: OfTenant, caller: Teaches) -> dict[str, Any]:
-    """Say whether an answer is right. Where it is wrong, the right one is learned on the spot."""
+    """Say whether an answer is right. Where it is wrong, the right one is learned on the spot.
+
+    With the `receipt_id` of a kept answer it is also kept as a preference: GET /v1/preferences.
+    """
     prompt = body.prompt
     if body.receipt_id and not prompt:
         prompt = tenant.engine.memory.store.turn(body.receipt_id).prompt
@@ -196,7 +200,12 @@ def feedback(body: Given, room: InRoom, tenant: OfTenant, caller: Teaches) -> di
     said = Feedback(prompt, body.verdict, body.correction, body.table, body.author or caller.key_id, body.receipt_id)
     with room.metrics.teaching(1):
         taught = tenant.learner.learn_from_feedback(said)
-    return {"object": "feedback", "verdict": body.verdict, "taught": taught_of(taught) if taught else None}
+    kept = ""
+    if body.receipt_id:
+        lesson_id = taught.lesson.id if taught else ""
+        kept = keep_feedback(tenant, body.receipt_id, body.verdict, lesson_id=lesson_id, author=said.author)
+    told = {"object": "feedback", "verdict": body.verdict, "taught": taught_of(taught) if taught else None}
+    return {**told, "preference": kept or None}
 
 
 @router.get("/receipts")

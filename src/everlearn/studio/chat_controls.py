@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, final
 
 import gradio as gr
@@ -11,6 +12,7 @@ from everlearn.studio.client import Api
 from everlearn.studio.conversation import BARE, EVERYTHING, Choices
 
 BY_MODEL = ""
+FIRST_YEAR = 1950
 
 
 @final
@@ -51,9 +53,7 @@ def build() -> Controls:
         adapter = gr.Dropdown(
             [("as the model says", BY_MODEL)], value=BY_MODEL, label="Adapter version", elem_id="chat-adapter"
         )
-        as_of = gr.Textbox(
-            label="As of", placeholder="now", info="A date such as 2019 or 2024-05-31.", elem_id="chat-as-of"
-        )
+        as_of = _moment()
         may_teach = gr.Checkbox(True, label='"Remember: ..." teaches', elem_id="chat-may-teach")
     with gr.Accordion("Words and sampling", open=False, elem_id="chat-sampling"):
         system = gr.Textbox(label="System prompt", lines=3, elem_id="chat-system")
@@ -64,6 +64,19 @@ def build() -> Controls:
         most = gr.Slider(8, 2048, 256, step=8, label="Most tokens", elem_id="chat-most")
         seed = gr.Number(None, label="Seed", precision=0, elem_id="chat-seed")
     return Controls(model, tables, adapter, as_of, system, temperature, top_p, most, seed, may_teach)
+
+
+def _moment() -> gr.Textbox:
+    """The moment asked about: a slider of years for the hand, a field for any date, which is what holds."""
+    this_year = datetime.now(UTC).year
+    year = gr.Slider(
+        FIRST_YEAR, this_year, this_year, step=1, label="Asked as of the year", elem_id="chat-year", buttons=["reset"],
+        info="What was true then. At the right end: now.",
+    )  # fmt: skip
+    as_of = gr.Textbox(label="As of", placeholder="now", info="Or a date such as 2024-05-31.", elem_id="chat-as-of")
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    year.input(lambda chosen: "" if chosen >= this_year else str(int(chosen)), year, as_of, **quiet)
+    return as_of
 
 
 def choices_of(values: tuple[Any, ...]) -> Choices:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -22,6 +24,7 @@ from everlearn.studio.queues_tab import QUIET
 
 NONE = ("none", "")
 MOST = 4
+FORMS = [("prompt, chosen, rejected (DPO)", "pairs"), ("prompt, completion, label (KTO)", "labels")]
 _EMPTY = empty(
     "Nothing compared yet.",
     "Ask one question of two to four models: with and without memory, say, or two adapter versions.",
@@ -49,16 +52,16 @@ def build(desk: Desk, place: gr.Tab) -> None:
         yield shown(sides, blind=blind, votable=True), sides
 
     async def vote(
-        event: gr.EventData, sides: list[dict[str, Any]], tally: dict[str, int], key: str
+        event: gr.EventData, sides: list[dict[str, Any]], tally: dict[str, int], hidden: bool, key: str
     ) -> tuple[Any, ...]:
         act, of = act_of(event)
         if act != "vote":
             return gr.skip(), gr.skip(), gr.skip()
         won = sides[int(of)]
-        await desk.api(key).post("/v1/feedback", {"verdict": "right", "receipt_id": won["receipt"]})
+        await preferred(desk.api(key), sides, int(of), blind=hidden)
         counted = Counter(tally)
         counted[won["model"]] += 1
-        said = notice(f"Answer {int(of) + 1} was from {won['model']}; kept as feedback.")
+        said = notice(f"Answer {int(of) + 1} was from {won['model']}; kept as a preference.")
         return said + shown(sides, blind=False), dict(counted), tallied(counted)
 
     sides, tally = gr.State([]), gr.State({})
@@ -78,7 +81,31 @@ def build(desk: Desk, place: gr.Tab) -> None:
     place.select(told(fill), desk.key, models, **QUIET)
     for event in (go.click, question.submit):
         event(told(run), [question, blind, desk.key, *models], [answers, sides], **QUIET)
-    answers.click(told(vote), [sides, tally, desk.key], [answers, tally, votes], **QUIET)
+    answers.click(told(vote), [sides, tally, blind, desk.key], [answers, tally, votes], **QUIET)
+    _export(desk)
+
+
+def _export(desk: Desk) -> None:
+    """All votes and thumbs as a file for preference training."""
+
+    async def take(form: str, key: str) -> Any:
+        to = Path(tempfile.mkdtemp(prefix="everlearn-preferences-")) / f"preferences-{form}.jsonl"
+        await desk.api(key).download(f"/v1/preferences/export?form={form}", to)
+        if not to.stat().st_size:
+            raise ApiError("No preference of this form is kept yet.", hint="Vote here, or judge answers in Chat.")
+        return gr.update(value=str(to), visible=True)
+
+    with gr.Accordion("Votes and thumbs for training", open=False, elem_id="compare-export"), gr.Row():
+        form = gr.Radio(FORMS, value="pairs", label="As JSON lines of", elem_id="compare-form")
+        made = gr.Button("Export", elem_id="compare-take", min_width=80)
+        out = gr.File(label="Exported file", interactive=False, visible=False, elem_id="compare-file", height=90)
+    made.click(told(take), [form, desk.key], out, **QUIET)
+
+
+async def preferred(api: Api, sides: list[dict[str, Any]], best: int, *, blind: bool) -> None:
+    """Keep a vote: the answer that is best, and the others."""
+    others = [side["receipt"] for n, side in enumerate(sides) if n != best]
+    await api.post("/v1/preferences", {"chosen": sides[best]["receipt"], "rejected": others, "blind": blind})
 
 
 async def answered(api: Api, question: str, sides: list[dict[str, Any]]) -> AsyncGenerator[None, None]:

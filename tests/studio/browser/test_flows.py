@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from studio_acts import INNER, TABS, answer, ask, tab
@@ -150,6 +152,13 @@ def test_two_models_side_by_side_and_a_vote(open_page):
     page.click("#compare-go")
     page.locator("#compare-answers [data-act=vote]").first.click()
     page.locator("#compare-votes", has_text="Votes").wait_for()
+    page.click("#compare-export button")
+    page.locator("#compare-form input[value=labels]").check()
+    page.click("#compare-take")
+    with page.expect_download() as kept:
+        page.locator("#compare-file a").first.click()
+    rows = [json.loads(line) for line in kept.value.path().read_text("utf-8").splitlines()]
+    assert {"prompt", "completion", "label"} == set(rows[0])
     assert page.locator("#compare-answers .el-answer").count() == 2
 
 
