@@ -25,13 +25,17 @@ everlearn_lessons{tenant="a",status="active"} 4.0
 everlearn_lessons{tenant="b",status="active"} 6.0
 # TYPE everlearn_recall_hits_total counter
 everlearn_recall_hits_total{how="spoke"} 7.0
+# TYPE everlearn_filter_actions_total counter
+everlearn_filter_actions_total{stage="lesson",action="quarantined"} 2.0
 """
 
 
 def test_metrics_are_summed_over_labels():
     found = read(METRICS, at=10.0)
     assert found.sums["everlearn_requests_total"] == 5.0
-    assert (found.lessons, found.hits, found.routes) == ({"active": 10.0}, {"spoke": 7.0}, {"/v1/teach": (0.5, 2.0)})
+    assert (found.by("lessons"), found.by("hits")) == ({"active": 10.0}, {"spoke": 7.0})
+    assert found.by("filters") == {"lesson quarantined": 2.0}
+    assert found.routes == {"/v1/teach": (0.5, 2.0)}
     assert found.mean("everlearn_request_seconds") == 0.25
     assert found.mean("everlearn_never") is None
 
@@ -50,6 +54,23 @@ def test_the_monitor_shows_what_the_server_counts(with_api):
         assert "/v1/lessons" in page
 
     with_api(work)
+
+
+def test_alerts_are_sentences_and_none_says_so():
+    row = {"level": "high", "kind": "poisoning", "message": "3 lessons of <b>mail</b>", "hint": "Look."}
+    page = monitor_tab.alerts([row])
+    assert "el-bad" in page
+    assert "&lt;b&gt;mail" in page
+    assert "No alerts" in monitor_tab.alerts([])
+
+
+def test_cost_is_core_time_times_its_price():
+    now = Reading(0.0, {"process_cpu_seconds_total": 1800.0, "everlearn_generation_tokens_total": 9000.0})
+    cards = "".join(monitor_tab.cost(now, 0.04))
+    for number in ("0.500", "200.0 s", "0.02", "0.002222"):
+        assert f">{number}<" in cards
+    assert len(monitor_tab.cost(now, 0.0)) == 2
+    assert [monitor_tab.size(n) for n in (12, 3400, 5_600_000, 7.8e9)] == ["12 B", "3.4 kB", "5.6 MB", "7.8 GB"]
 
 
 def test_a_line_spans_its_plot_and_a_bar_its_share():

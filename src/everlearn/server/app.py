@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from everlearn.records import DEFAULT_TENANT
 from everlearn.server import (
+    alerts,
     audit_routes,
     batches,
     chat,
@@ -41,7 +42,7 @@ _SUMMARY = (
 _PARTS = (
     *(health, openai_rest, chat, responses, response_socket, moderations),
     *(files, batches, fine_tuning),
-    *(lessons, tables, teaching, preferences, job_routes, vllm_routes, audit_routes, mcp),
+    *(lessons, tables, teaching, preferences, job_routes, vllm_routes, audit_routes, alerts, mcp),
 )
 
 

@@ -12,6 +12,7 @@ from everlearn.server.api_schema import TEXT
 from everlearn.server.caller import Caller, may
 from everlearn.server.metrics import CONTENT_TYPE
 from everlearn.server.room import VERSION, Room, room_of
+from everlearn.server.tenants import Tenant
 
 router = APIRouter(tags=["health"])
 InRoom = Annotated[Room, Depends(room_of)]
@@ -55,7 +56,18 @@ def metrics(room: InRoom, _caller: Annotated[Caller, Depends(may("admin"))]) -> 
         infos = tenant.engine.memory.tables()
         counts = {s: sum(getattr(i, s) for i in infos) for s in ("active", "superseded", "quarantined")}
         room.metrics.held(tenant.name, counts)
+        room.metrics.stored(tenant.name, _sizes(tenant))
     return Response(room.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _sizes(tenant: Tenant) -> dict[str, int]:
+    """Bytes on disk of a tenant's state."""
+    memory, specialists = tenant.engine.memory, tenant.engine.specialists
+    sizes = {"lessons": memory.store.stored_bytes(), "derived": memory.derived.stored_bytes()}
+    if specialists is not None and specialists.shelf.folder.is_dir():
+        files = (path.stat() for path in specialists.shelf.folder.rglob("*") if path.is_file())
+        sizes["adapters"] = sum(found.st_size for found in files)
+    return sizes
 
 
 @router.get("/v1/system")

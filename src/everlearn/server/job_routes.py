@@ -17,8 +17,8 @@ from starlette.requests import Request
 
 from everlearn.errors import AdapterNotFoundError
 from everlearn.learning.general_prompts import general_prompts
-from everlearn.learning.sleep_files import VERDICTS
 from everlearn.learning.sleep_settings import SleepSettings
+from everlearn.server.alerts import verdicts_of
 from everlearn.server.api_schema import EVENTS
 from everlearn.server.caller import Caller, may
 from everlearn.server.events import HEADERS
@@ -94,9 +94,7 @@ def sleep(body: SleepRequest, room: InRoom, tenant: OfTenant, _caller: Admin) ->
 @router.get("/sleep/verdicts")
 def verdicts(tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
     """All verdicts so far, oldest first."""
-    path = _shelf(tenant).folder / VERDICTS
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return {"object": "list", "data": [json.loads(line) for line in lines if line.endswith("}")]}
+    return {"object": "list", "data": verdicts_of(tenant)}
 
 
 @router.get("/adapters")

@@ -79,6 +79,7 @@ def teach(
         room.limits.take_lessons(caller, 1)
         with room.metrics.teaching(1):
             outcome = tenant.learner.teach(body.lesson(caller.key_id), on_conflict=body.on_conflict)
+        room.metrics.judged([outcome])
         return 200 if outcome.known else 201, taught_of(outcome)
 
     response.status_code, told = once.run(body.model_dump(mode="json"), learn)
@@ -198,6 +199,7 @@ def change(
     room.limits.take_lessons(caller, 1)
     with room.metrics.teaching(1):
         outcome = tenant.learner.replace(old.id, lesson)
+    room.metrics.judged([outcome])
     return taught_of(outcome)
 
 

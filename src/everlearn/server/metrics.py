@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from everlearn.records import Answer
+from everlearn.records import Answer, Taught
 from everlearn.server.answering import Load
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -56,6 +56,8 @@ class Metrics:
         self._lessons = Gauge("everlearn_lessons", "Lessons by status", ["tenant", "status"], registry=r)
         self._slept = Counter("everlearn_sleeps", "Candidates of sleep", ["outcome"], registry=r)
         self._filters = Counter("everlearn_filter_actions", "What filters did", ["stage", "action"], registry=r)
+        self._bytes = Gauge("everlearn_storage_bytes", "Bytes on disk", ["tenant", "what"], registry=r)
+        ProcessCollector(registry=r)  # processor seconds and memory of the server, where the system tells them
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request has ended."""
@@ -100,6 +102,17 @@ class Metrics:
         yield
         self._teach.observe(time.perf_counter() - begun)
         self._taught.inc(lessons)
+
+    def judged(self, outcomes: Iterable[Taught]) -> None:
+        """Lessons were looked at before they were learned: count those that were held back."""
+        held = sum(not outcome.known and outcome.lesson.status == "quarantined" for outcome in outcomes)
+        if held:
+            self._filters.labels("lesson", "quarantined").inc(held)
+
+    def stored(self, tenant: str, sizes: Mapping[str, int]) -> None:
+        """How many bytes a tenant's state has on disk, by what they are of."""
+        for what, size in sizes.items():
+            self._bytes.labels(tenant, what).set(size)
 
     def forgot(self, lessons: int) -> None:
         """Lessons were forgotten."""

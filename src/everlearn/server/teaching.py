@@ -90,6 +90,7 @@ def teach(
             room.limits.take_lessons(caller, len(body.lessons))
             with room.metrics.teaching(len(body.lessons)):
                 outcomes = tenant.learner.teach_many([lesson.lesson(caller.key_id) for lesson in body.lessons])
+        room.metrics.judged(outcomes)
         return 201, {"object": "list", "data": [taught_of(outcome) for outcome in outcomes]}
 
     response.status_code, told = once.run(body.model_dump(mode="json"), learn)
@@ -128,7 +129,7 @@ def teach_file(
                 passages, skipped = lessons_in_file(path, tenant.engine.text, like)
                 if not dry_run:
                     room.limits.take_lessons(caller, len(passages))
-                return _document(tenant, passages, skipped, progress, dry_run=dry_run)
+                return _document(room, tenant, passages, skipped, progress, dry_run=dry_run)
             lines = [_in_domain(line, domain) for line in read_lessons(path, table=table)]
             if not dry_run:
                 room.limits.take_lessons(caller, sum(line.lesson is not None for line in lines))
@@ -155,12 +156,13 @@ def _named(path: Path, name: str) -> Iterator[None]:
 
 
 def _document(
-    tenant: Tenant, passages: Sequence[Lesson], skipped: Sequence[str], progress: Progress, *, dry_run: bool
+    room: Room, tenant: Tenant, passages: Sequence[Lesson], skipped: Sequence[str], progress: Progress, *, dry_run: bool
 ) -> dict[str, Any]:
     if dry_run:
         shown = [{"prompt": p.prompt, "answer": p.answer, "position": p.position} for p in passages[:20]]
         return {"passages": len(passages), "skipped": list(skipped), "preview": shown}
     learned = tenant.learner.learn_passages(passages, progress=lambda done, total: progress("learning", done, total))
+    room.metrics.judged(learned.taught)
     held = sum(outcome.lesson.status == "quarantined" for outcome in learned.taught)
     return {"passages": len(passages), "removed": len(learned.removed), "quarantined": held, "skipped": list(skipped)}
 
@@ -179,6 +181,7 @@ def _lessons(
         outcomes = tenant.learner.teach_many(
             good, batch_size=64, progress=lambda done, total: progress("learning", done, total)
         )
+    room.metrics.judged(outcomes)
     known = sum(outcome.known for outcome in outcomes)
     held = sum(outcome.lesson.status == "quarantined" for outcome in outcomes)
     return {**told, "taught": len(outcomes) - known, "known": known, "quarantined": held}
@@ -200,6 +203,7 @@ def feedback(body: Given, room: InRoom, tenant: OfTenant, caller: Teaches) -> di
     said = Feedback(prompt, body.verdict, body.correction, body.table, body.author or caller.key_id, body.receipt_id)
     with room.metrics.teaching(1):
         taught = tenant.learner.learn_from_feedback(said)
+    room.metrics.judged([taught] if taught else [])
     kept = ""
     if body.receipt_id:
         lesson_id = taught.lesson.id if taught else ""

@@ -10,6 +10,16 @@ from typing import final
 
 from prometheus_client.parser import text_string_to_metric_families
 
+# sample name -> (part of the reading, labels that name a value there)
+_PARTS = {
+    "everlearn_lessons": ("lessons", ("status",)),
+    "everlearn_recall_hits_total": ("hits", ("how",)),
+    "everlearn_filter_actions_total": ("filters", ("stage", "action")),
+    "everlearn_storage_bytes": ("bytes", ("what",)),
+    "everlearn_sleeps_total": ("sleeps", ("outcome",)),
+    "everlearn_refused_total": ("refused", ("why",)),
+}
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -19,15 +29,14 @@ class Reading:
     Attributes:
         at: seconds since 1970.
         sums: of each sample name, over all its labels.
-        lessons: by status, of all tenants.
-        hits: answers that rest on lessons, by how.
+        parts: what is counted by a label: "lessons" by status, "hits" by how, "filters" by stage and action, "bytes" by
+            what, "sleeps" by outcome, "refused" by why; of all tenants.
         routes: seconds and requests by route.
     """
 
     at: float
     sums: dict[str, float]
-    lessons: dict[str, float] = field(default_factory=dict)
-    hits: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)
     routes: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def mean(self, name: str) -> float | None:
@@ -35,25 +44,29 @@ class Reading:
         count = self.sums.get(f"{name}_count", 0.0)
         return self.sums.get(f"{name}_sum", 0.0) / count if count else None
 
+    def by(self, part: str) -> dict[str, float]:
+        """What is counted by a label; empty where nothing was."""
+        return self.parts.get(part, {})
+
 
 def read(text: str, at: float | None = None) -> Reading:
     """Figures of a page of metrics."""
     sums: dict[str, float] = defaultdict(float)
-    by: dict[str, dict[str, float]] = {"lessons": defaultdict(float), "hits": defaultdict(float)}
+    parts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     seconds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name.endswith(("_bucket", "_created")):
                 continue
             sums[sample.name] += sample.value
-            if sample.name == "everlearn_lessons":
-                by["lessons"][sample.labels["status"]] += sample.value
-            elif sample.name == "everlearn_recall_hits_total":
-                by["hits"][sample.labels["how"]] += sample.value
+            if sample.name in _PARTS:
+                part, labels = _PARTS[sample.name]
+                parts[part][" ".join(sample.labels[label] for label in labels)] += sample.value
             elif sample.name.startswith("everlearn_request_seconds_"):
                 seconds[sample.labels["route"]][sample.name.endswith("_count")] += sample.value
     routes = {route: (values[0], values[1]) for route, values in seconds.items()}
-    return Reading(time.time() if at is None else at, dict(sums), dict(by["lessons"]), dict(by["hits"]), routes)
+    plain = {name: dict(values) for name, values in parts.items()}
+    return Reading(time.time() if at is None else at, dict(sums), plain, routes)
 
 
 def rates(readings: list[Reading], name: str) -> list[float]:
@@ -63,3 +76,8 @@ def rates(readings: list[Reading], name: str) -> list[float]:
         grown = after.sums.get(name, 0.0) - before.sums.get(name, 0.0)
         found.append(max(0.0, grown) / max(1e-3, after.at - before.at))
     return found
+
+
+def levels(readings: list[Reading], name: str) -> list[float]:
+    """What a gauge stood at, reading by reading."""
+    return [reading.sums.get(name, 0.0) for reading in readings]
