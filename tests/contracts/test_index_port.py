@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from everlearn.memory import saved
+from everlearn.memory import entry_files, saved
 from everlearn.memory.index import ExactIndex
 from everlearn.memory.saved import NO_TIME, NewEntries
 
@@ -24,7 +24,7 @@ class SavedIndex:
     """Saved entries, seen as an index: the first rows are built, later ones appended."""
 
     def __init__(self, folder):
-        self._files = saved.open_files(folder, "key", WIDTH, "contract")
+        self._files = entry_files.open_files(folder, "key", WIDTH, "contract")
         self._saved = None
 
     def add(self, ids, vectors):

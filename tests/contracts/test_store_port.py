@@ -205,6 +205,8 @@ def test_queries_combine_and_count_ignores_the_limit(store):
     assert ids(store.lessons(LessonQuery(text="PROMPT 0"))) == ["l0", "new"]
     assert ids(store.lessons(LessonQuery(text="prompt 0", status="active", domain="law"))) == ["new"]
     assert store.lessons(LessonQuery(limit=0)) == []
+    assert store.prompts(LessonQuery(table="docs", limit=2, offset=1)) == [("l3", "prompt 3"), ("l5", "prompt 5")]
+    assert store.prompts(LessonQuery(table="docs", status="active", kind="passage")) == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
@@ -10,9 +11,14 @@ import pytest
 from everlearn.errors import FileFormatError
 from everlearn.evaluation import lookup
 from everlearn.evaluation.lookup import measure_lookup, nearest, report_of
-from everlearn.evaluation.pararel import composed, read_prompts
+from everlearn.evaluation.pararel import Asked, composed, in_words, read_prompts
+from everlearn.evaluation.table_scale import Material, fill, floats, measure_table
+from everlearn.memory import filing
+from everlearn.memory.phrase import spans
+from toys import engine_on_disk, toy_learner, toy_parts
 
 WIDTH = 32
+NAMES = [f"{first}{last}" for first in ("Al", "Bo", "Cy", "Di", "Ed") for last in "abcdefghi"]
 
 
 @pytest.fixture
@@ -54,9 +60,12 @@ def test_another_file_is_refused(tmp_path, data):
 
 def test_composed_vectors_are_new_and_of_unit_length(archive):
     asked, real = read_prompts(archive), unit(2)
-    made = composed(real, asked, 50).astype(np.float32)
+    found = composed(real, asked, 50)
+    made = found.vectors.astype(np.float32)
     np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1.0, atol=2e-3)
     assert (made @ real.T).max() < 0.9999
+    prompts = {in_words(asked[s], asked[p]) for s, p in zip(found.subjects, found.phrasings, strict=True)}
+    assert prompts <= {"Ada was born in", "Ada is a citizen of"}
 
 
 def test_brute_force_finds_what_sorting_finds():
@@ -75,3 +84,29 @@ def test_both_kinds_of_index_are_measured(tmp_path, monkeypatch):
     report = report_of(100, 30, costs).to_dict()
     assert report["sizes"][1]["entries"] == 2000
     assert report["where"]["machine"]["cores"]
+
+
+def test_a_table_is_measured_through_the_engine(tmp_path, monkeypatch):
+    monkeypatch.setattr(filing, "LARGE", 100)
+    parts = toy_parts()
+    asked = [Asked(f"{who} was born in", who, "[X] was born in", f"town {n}") for n, who in enumerate(NAMES[:40])]
+    asked += [Asked(f"{who} is a citizen of", who, "[X] is a citizen of", "land") for who in NAMES[:40]]
+    read = parts.keys.read([each.prompt for each in asked])
+    material = Material(asked, read, composed(floats(read), asked, 80))
+    for n in (0, 100):
+        lesson, encoded = material.lesson(n)
+        assert len(encoded.states) == len(spans(lesson.prompt))
+
+    @contextmanager
+    def opened():
+        with closing(engine_on_disk(tmp_path, parts)) as engine:
+            yield engine, toy_learner(engine)
+
+    with closing(engine_on_disk(tmp_path, parts)) as engine:
+        fill(engine.memory.store, engine.memory.derived, parts.keys, material, range(150), lambda _: None)
+    fresh = [Asked(f"{who} lives in", who, "[X] lives in", "town") for who in NAMES[40:]]
+    cost = measure_table(opened, [each.prompt for each in asked[:14]], fresh, large=True)
+    assert cost.entries == 150
+    assert min(cost.build_s, cost.open_s, cost.recall_ms_p50, cost.teach_ms_p50, cost.forget_ms_p50) > 0
+    with closing(engine_on_disk(tmp_path, parts)) as engine:
+        assert len(engine.memory.table("default")) == 150 + len(fresh) - 12

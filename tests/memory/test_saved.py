@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from everlearn.memory import saved
+from everlearn.memory import entry_files, saved
 from everlearn.memory.clusters import assign, how_many, train
 from everlearn.memory.index import ExactIndex
 from everlearn.memory.saved import NO_TIME, NewEntries, SavedEntries, words_digest
@@ -53,7 +53,7 @@ def queries():
 
 @pytest.fixture
 def files(tmp_path):
-    return saved.open_files(tmp_path, "key/toy", WIDTH, "support")
+    return entry_files.open_files(tmp_path, "key/toy", WIDTH, "support")
 
 
 def test_a_vector_lies_in_its_nearest_cluster_and_in_another():
@@ -156,7 +156,7 @@ def test_many_more_entries_or_many_removed_ones_ask_for_new_files(files):
 
 def test_a_deleted_table_leaves_nothing(files, tmp_path):
     saved.build(files, entries(0, 300), 5, always)
-    saved.delete_table(tmp_path, "support")
+    entry_files.delete_table(tmp_path, "support")
     assert SavedEntries.read(files) is None
     assert sum(f.stat().st_size for f in tmp_path.rglob("*") if f.is_file()) == 0
 

@@ -7,12 +7,15 @@ import random
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from everlearn.errors import StoreFullError, StoreReadOnlyError
 from everlearn.store import derived
 from everlearn.store.database import Database
-from everlearn.store.derived import SqliteDerivedStore
+from everlearn.store.derived import ROWS, SqliteDerivedStore
+from everlearn.store.row_files import RowFiles
+from everlearn.store.row_folder import ID_TYPE, Column
 
 
 def path_of(folder):
@@ -37,6 +40,18 @@ def test_two_stores_share_a_file(tmp_path):
         assert other.get("vector", ["a"]) == {"a": b"1"}
         assert other.delete(["a"]) == 1
         assert one.get("vector", ["a"]) == {}
+
+
+def test_rows_of_a_deleted_lesson_are_wiped_as_well(tmp_path):
+    rows = RowFiles(tmp_path / ROWS / "table", (Column("vector", "<f2", 4, lazy=True),), "kind")
+    names = np.array([b"a", b"b"], ID_TYPE)
+    rows.replace({"id": names, "vector": np.ones((2, 4))}, {}, 1, lambda: True)
+    with closing(SqliteDerivedStore(path_of(tmp_path))) as store:
+        store.put("vector", {"a": b"1"})
+        assert store.stored_bytes() > 2 * 8
+        assert store.delete(["a", "c"]) == 2
+    assert rows.read().columns["id"].tolist() == [b"", b"b"]
+    assert rows.read().columns["vector"].tolist() == [[0.0] * 4, [1.0] * 4]
 
 
 @pytest.mark.parametrize("sizes", [(4, 40, 400), (1536,), (8, 1000, 1536, 7000, 40_000)])

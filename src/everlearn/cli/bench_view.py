@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from everlearn.evaluation.editing import EditingReport
     from everlearn.evaluation.latency import LatencyReport, TeachSpeed
     from everlearn.evaluation.lookup import LookupReport
+    from everlearn.evaluation.table_scale import TableCost
 
 MOST_FAILURES = 8
 NOTHING = "–"
@@ -89,7 +90,28 @@ def lookup_view(report: LookupReport) -> RenderableType:
             size(cost.resident_bytes),
         )
     line = f"{report.encoded:,} vectors are encodings, the others composed of them; {report.queries} searches, one core"
-    return Group(table, Text(line, "dim"))
+    return Group(table, Text(line, "dim"), *([_tables(report.tables)] if report.tables else []))
+
+
+def _tables(costs: Sequence[TableCost]) -> RenderableType:
+    """Whole tables by their size."""
+    table = grid(
+        ">entries", ">built", ">open", ">added p50", ">p99", ">recall p50", ">teach p50", ">forget p50", ">resident",
+        title="Through the engine",
+    )  # fmt: skip
+    for cost in costs:
+        table.add_row(
+            f"{cost.entries:,}",
+            f"{cost.build_s:.1f} s" if cost.build_s else NOTHING,
+            f"{cost.open_s:.2f} s",
+            _ms(cost.added_ms_p50),
+            _ms(cost.added_ms_p99),
+            _ms(cost.recall_ms_p50),
+            _ms(cost.teach_ms_p50),
+            _ms(cost.forget_ms_p50),
+            f"{size(cost.resident_bytes)}, {size(cost.model_bytes)} before",
+        )
+    return table
 
 
 def _failures(report: EditingReport) -> RenderableType:

@@ -243,11 +243,7 @@ class Engine:
         self._closed = True
         for callback in self.before_close:
             callback()
-        try:
-            self.memory.refresh()  # what another process forgot since the last question leaves the derived data, too
-        finally:
-            self.memory.store.close()
-            self.memory.derived.close()
+        self.memory.close()
 
     def _begin(
         self, messages: Sequence[Message], recall: Recall, sampling: Sampling | None, adapter: str | None

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from everlearn.evaluation.latency import percentile
 from everlearn.evaluation.machine import commit, machine, resident_bytes, versions
+from everlearn.evaluation.table_scale import TableCost
+from everlearn.memory.entry_files import open_files
 from everlearn.memory.index import ExactIndex
-from everlearn.memory.saved import NO_TIME, NewEntries, SavedEntries, build, open_files
+from everlearn.memory.saved import NO_TIME, NewEntries, SavedEntries, build
 from everlearn.store import row_folder
 from everlearn.store.ids import new_id
 
@@ -76,13 +78,15 @@ class LookupReport:
     Attributes:
         encoded: how many of the vectors are encodings; the others are composed of these.
         queries: how many encodings, not among the entries, were searched for.
-        sizes: cost at each size.
+        sizes: cost of the index at each size.
+        tables: cost of the whole table, through the engine, at each size; none where that was not asked for.
         where: machine, versions, commit.
     """
 
     encoded: int
     queries: int
     sizes: tuple[LookupCost, ...]
+    tables: tuple[TableCost, ...] = ()
     where: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,9 +114,13 @@ def measure_lookup(
     return tuple(costs)
 
 
-def report_of(encoded: int, queries: int, sizes: tuple[LookupCost, ...]) -> LookupReport:
+def report_of(
+    encoded: int, queries: int, sizes: tuple[LookupCost, ...], tables: Sequence[TableCost] = ()
+) -> LookupReport:
     """The costs, with where they were measured."""
-    return LookupReport(encoded, queries, sizes, {"machine": machine(), "versions": versions(), "commit": commit()})
+    return LookupReport(
+        encoded, queries, sizes, tuple(tables), {"machine": machine(), "versions": versions(), "commit": commit()}
+    )
 
 
 def nearest(vectors: NDArray[np.float16], queries: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -68,8 +68,23 @@ def read_prompts(archive: Path, seed: int = 0) -> list[Asked]:
     return prompts
 
 
-def composed(real: NDArray[np.float32], asked: Sequence[Asked], count: int, seed: int = 0) -> NDArray[np.float16]:
-    """Vectors [count, K] of prompts that were never written: one subject in another's phrasing.
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """Prompts that were never written: one subject in another's phrasing.
+
+    Attributes:
+        vectors: [N, K], unit length.
+        subjects: [N], places of the prompts whose subject is asked about.
+        phrasings: [N], places of those in whose phrasing.
+    """
+
+    vectors: NDArray[np.float16]
+    subjects: NDArray[np.int64]
+    phrasings: NDArray[np.int64]
+
+
+def composed(real: NDArray[np.float32], asked: Sequence[Asked], count: int, seed: int = 0) -> Composed:
+    """Make prompts that were never written, one subject in another's phrasing.
 
     What changes between two phrasings of one subject is added to the vector of another subject, with a little noise.
     Encoding a million prompts would take this machine an hour; these lie as densely among each other as encoded ones.
@@ -87,13 +102,25 @@ def composed(real: NDArray[np.float32], asked: Sequence[Asked], count: int, seed
     draw = np.random.default_rng(seed)
     pairs = np.array([draw.choice(several, 2, replace=False) for several in twice])
     made = np.empty((count, real.shape[1]), np.float16)
+    subjects, phrasings = np.empty(count, np.int64), np.empty(count, np.int64)
     for first in range(0, count, 50_000):
-        some = min(50_000, count - first)
-        change = pairs[draw.integers(0, len(pairs), some)]
-        rows = real[draw.integers(0, len(real), some)] + real[change[:, 0]] - real[change[:, 1]]
+        some = slice(first, min(first + 50_000, count))
+        change = pairs[draw.integers(0, len(pairs), some.stop - first)]
+        subjects[some], phrasings[some] = draw.integers(0, len(real), some.stop - first), change[:, 0]
+        rows = real[subjects[some]] + real[change[:, 0]] - real[change[:, 1]]
         rows += _NOISE * draw.standard_normal(rows.shape, np.float32)
-        made[first : first + some] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return made
+        made[some] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return Composed(made, subjects, phrasings)
+
+
+def in_words(subject: Asked, phrasing: Asked) -> str:
+    """A composed prompt as it would be written."""
+    return phrasing.phrasing.replace(_SUBJECT, subject.subject)
+
+
+def words_before(asked: Asked) -> str:
+    """What stands before the subject of a prompt."""
+    return asked.phrasing.partition(_SUBJECT)[0]
 
 
 def _rows(tar: tarfile.TarFile, folder: str) -> Iterator[tuple[str, list[dict[str, str]]]]:

@@ -8,14 +8,18 @@ Source: Gao and Long 2024, RaBitQ, section 3, as faiss computes it. Why not a gr
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any, final
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-FORM = f"rabitq/{faiss.__version__}"
 _AT_ONCE = 32_768
+
+
+def form() -> str:
+    """What the codes are made by."""
+    return f"rabitq/{version('faiss-cpu')}"
 
 
 @final
@@ -27,11 +31,14 @@ class CodedLists:
     """
 
     def __init__(self, centres: NDArray[np.float32]) -> None:
+        import faiss  # a fifth of a second, which only large tables pay
+
         count, width = centres.shape
         self._coarse = faiss.IndexFlatIP(width)
         self._coarse.add(np.ascontiguousarray(centres, np.float32))
         self._index: Any = faiss.IndexIVFRaBitQ(self._coarse, width, count, faiss.METRIC_INNER_PRODUCT)
         self._index.train(np.ascontiguousarray(centres, np.float32))  # nothing is learned: the centres are given
+        self._parameters: Any = faiss.SearchParametersIVF
         self.code_bytes = int(self._index.code_size)
         self.clusters = count
         self.width = width
@@ -39,6 +46,8 @@ class CodedLists:
     @staticmethod
     def bytes_of(width: int) -> int:
         """Bytes of one code of a vector [K = width]."""
+        import faiss
+
         return int(faiss.RaBitQuantizer(width, faiss.METRIC_INNER_PRODUCT).code_size)
 
     @property
@@ -49,20 +58,22 @@ class CodedLists:
 
     def encode(self, vectors: NDArray[np.float32], lists: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Codes [N, 2 * code_bytes] of vectors [N, K] in their two clusters [N, 2]."""
+        from faiss import swig_ptr
+
         codes = np.empty((len(vectors), 2, self.code_bytes), np.uint8)
         for first in range(0, len(vectors), _AT_ONCE):
             part = np.array(vectors[first : first + _AT_ONCE], np.float32)
             for which in range(2):
                 wanted = np.array(lists[first : first + _AT_ONCE, which], np.int64)
                 coded = np.empty((len(part), self.code_bytes), np.uint8)
-                self._index.encode_vectors(
-                    len(part), faiss.swig_ptr(part), faiss.swig_ptr(wanted), faiss.swig_ptr(coded), False
-                )
+                self._index.encode_vectors(len(part), swig_ptr(part), swig_ptr(wanted), swig_ptr(coded), False)
                 codes[first : first + _AT_ONCE, which] = coded
         return codes.reshape(len(vectors), -1)
 
     def add(self, places: NDArray[np.int64], lists: NDArray[np.int32], codes: NDArray[np.uint8]) -> None:
         """Make rows findable: their places [N], clusters [N, 2] and codes [N, 2 * code_bytes]."""
+        from faiss import swig_ptr
+
         both = codes.reshape(len(codes), 2, self.code_bytes)
         for which in range(2):
             order = np.argsort(lists[:, which], kind="stable")
@@ -73,14 +84,14 @@ class CodedLists:
                 self._index.invlists.add_entries(
                     int(name),
                     int(end - start),
-                    faiss.swig_ptr(rows[start:end]),
-                    faiss.swig_ptr(packed[start:end]),
+                    swig_ptr(rows[start:end]),
+                    swig_ptr(packed[start:end]),
                 )
             self._index.ntotal += len(order)
 
     def search(self, vector: NDArray[np.float32], *, probes: int, most: int) -> NDArray[np.int64]:
         """Places of about `most` rows near a vector [K], each once, from its `probes` nearest clusters."""
-        wanted: Any = faiss.SearchParametersIVF()
+        wanted: Any = self._parameters()
         wanted.nprobe = min(probes, self.clusters)
         _, places = self._index.search(np.array(vector, np.float32)[None], most, params=wanted)
         return np.unique(places[places >= 0])

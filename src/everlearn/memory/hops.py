@@ -8,6 +8,7 @@ nobody taught is asked of the base model alone, its answer held to what the next
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from everlearn.memory.relations import Fact, Relation, Relations, Shape, Words, 
 from everlearn.memory.word_index import WordIndex
 from everlearn.records import Lesson
 
+_log = logging.getLogger(__name__)
 MOST_HOPS = 4
 MOST_LESSONS = 200_000
 """Above it hops are off: the words of all prompts would take too long to turn round at every start."""
@@ -103,12 +105,30 @@ class Hops:
 
     def add(self, lessons: Iterable[Lesson]) -> None:
         """Take in lessons that are active now."""
+        self.take_in(
+            (le.id, le.prompt) for le in lessons if le.kind == "pair"
+        )  # the others answer nothing by themselves
+
+    def take_in(self, prompts: Iterable[tuple[str, str]]) -> None:
+        """Take in the (id, prompt) of active pairs."""
         if self.most < 2:
             return
-        pairs = [lesson for lesson in lessons if lesson.kind == "pair"]  # the others answer nothing by themselves
-        for lesson in pairs:
-            self._index.add(lesson.id, lesson.prompt)
-        self._made_anew([lesson.id for lesson in pairs])
+        taken = []
+        for lesson_id, prompt in prompts:
+            if lesson_id in self._index:
+                continue  # it came by another way, between two looks at the store
+            self._index.add(lesson_id, prompt)
+            taken.append(lesson_id)
+        self._made_anew(taken)
+        if len(self._index) > MOST_LESSONS:
+            self.turn_off()
+
+    def turn_off(self) -> None:
+        """Answer nothing in hops from now on, and hold no words: there are too many lessons."""
+        _log.info("more than %d lessons: no answers in several hops", MOST_LESSONS)
+        self.most = 0
+        self._index = WordIndex(lambda word: not is_grammar(word))
+        self._made_anew(self._mined)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Let go of lessons, and of everything that was derived of them."""

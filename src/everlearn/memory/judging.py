@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import final
 
+from everlearn.memory.contents import Contents
 from everlearn.memory.hops import Found, Hops
 from everlearn.memory.key import Key, KeyMaker, words
-from everlearn.memory.past import Past
 from everlearn.memory.recall import Decided, decide, readings, spoken_beside, tells
-from everlearn.memory.sealed import SealedEntries
-from everlearn.memory.shelves import Shelves
-from everlearn.memory.table import Candidate, Holding, LookupTable, holds_now
+from everlearn.memory.table import Candidate, Holding, holds_now
 from everlearn.records import TableSettings
 from everlearn.store.port import LessonStore
 from everlearn.store.times import starts_at
 
 HOPS_OVER_A_HIT = 0.8
 """A question that one entry answers is answered in hops only where that is plainly meant."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """All that can be asked; `Memory` keeps it in step with the store.
-
-    Attributes:
-        tables: name -> look-up table.
-        contextual: lesson id -> content words of the context that it holds in.
-        beside: lesson id -> active ones with another answer, kept on purpose.
-        passages: of documents.
-        sealed: entries without text.
-        past: superseded entries.
-    """
-
-    tables: dict[str, LookupTable]
-    contextual: dict[str, frozenset[str]]
-    beside: dict[str, set[str]]
-    passages: Shelves
-    sealed: SealedEntries
-    past: Past
 
 
 @final
@@ -55,7 +30,7 @@ class Judging:
         hops: answers questions that need several facts; None = nobody does.
     """
 
-    def __init__(self, store: LessonStore, keys: KeyMaker, entries: Entries, hops: Hops | None) -> None:
+    def __init__(self, store: LessonStore, keys: KeyMaker, entries: Contents, hops: Hops | None) -> None:
         self._store = store
         self._keys = keys
         self._entries = entries
@@ -80,7 +55,7 @@ class Judging:
         if not asked and not sealed and not reading:
             return [(None, ()) for _ in queries]
         texts = [readings(query, earlier, self._keys.rarity) for query, earlier in queries]
-        behind = [[f"{query}\n{earlier[-1]}"] if entries.contextual and earlier else [] for query, earlier in queries]
+        behind = [[f"{query}\n{earlier[-1]}"] if entries.contexts and earlier else [] for query, earlier in queries]
         flat = [text for several, more in zip(texts, behind, strict=True) for text in (*several, *more)]
         keys = [
             self._keys.key_of(text, e.vector, e.states) for text, e in zip(flat, self._keys.read(flat), strict=True)
@@ -96,7 +71,7 @@ class Judging:
         for several, more in zip(texts, behind, strict=True):
             own = [next(found) for _ in several]
             seen = [c for _, candidates in own for c in candidates]
-            seen += [c for _ in more for c in next(found)[1] if c.lesson_id in entries.contextual]
+            seen += [c for _ in more for c in next(found)[1] if c.lesson_id in entries.contexts]
             speaks = not reading or any(c.may_speak for c in seen)
             passages = [] if speaks else [c for key, _ in own for c in self._passages(key, reading, holding)]
             decided.append(self._settled(decide(seen, passages)))
@@ -131,7 +106,7 @@ class Judging:
 
     def _told(self, found: list[Candidate], text: str) -> list[Candidate]:
         """Candidates without those that hold in a context which the question does not tell."""
-        if not self._entries.contextual:
+        if not self._entries.contexts:
             return found
         said = frozenset(words(text))
-        return [c for c in found if tells(said, self._entries.contextual.get(c.lesson_id, frozenset()))]
+        return [c for c in found if tells(said, self._entries.contexts.of(c.lesson_id))]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -15,31 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everlearn.errors import SettingsError, StoreBusyError, TableNotFoundError
+from everlearn.memory.contents import Contents
 from everlearn.memory.correction import Correction
 from everlearn.memory.cursor import Cursor
 from everlearn.memory.gate import Gate
 from everlearn.memory.hops import Found, Hops
-from everlearn.memory.judging import Entries, Judging
+from everlearn.memory.judging import Judging
 from everlearn.memory.key import KeyMaker
 from everlearn.memory.passage_gate import PassageGate
-from everlearn.memory.past import Past
 from everlearn.memory.phrase import Encoded
 from everlearn.memory.recall import (
     Decided,
     Recall,
-    content,
     to_be_read,
     with_hops,
 )
 from everlearn.memory.sealed import SealedEntries, base_of, value_of
 from everlearn.memory.shelves import Shelves
-from everlearn.memory.spans import Spans
 from everlearn.memory.table import LookupTable
 from everlearn.memory.values import Corrections
-from everlearn.memory.vectors import KeyVectors
-from everlearn.memory.word_states import WordStates
 from everlearn.records import Lesson, TableInfo, TableSettings
-from everlearn.store.port import DerivedStore, LessonQuery, LessonStore
+from everlearn.store.port import DerivedStore, LessonStore
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
@@ -76,23 +70,17 @@ class Memory:
         self.derived = derived
         self.keys = keys
         self.corrections = corrections
-        self.lock = threading.RLock()
         self.gate = gate
         self.hops = hops
-        self.passages = Shelves(derived, keys, passage_gate or PassageGate.packaged())
-        self._tables: dict[str, LookupTable] = {}
-        self._home: dict[str, str] = {}  # lesson id -> table
-        self._contextual: dict[str, frozenset[str]] = {}  # lesson id -> content words of the context it holds in
-        self._seq = -1
-        self._beside: dict[str, set[str]] = {}  # lesson id -> active ones with another answer, kept on purpose
-        self._words = WordStates(keys, derived)
-        self._vectors = KeyVectors(keys, derived)
         base = base_of(corrections.model.digest, corrections.model.dtype)
+        self.passages = Shelves(derived, keys, passage_gate or PassageGate.packaged())
         self.sealed = SealedEntries(keys.digest, base, keys.width)
-        self._spans = Spans(store)
-        self._past = Past(store, self._vectors, keys, gate, self._words)
-        entries = Entries(self._tables, self._contextual, self._beside, self.passages, self.sealed, self._past)
-        self._judging = Judging(store, keys, entries, hops)
+        self._contents = Contents(
+            store, derived, keys, gate, corrections, passages=self.passages, sealed=self.sealed, hops=hops
+        )
+        self.lock = self._contents.lock
+        self._tables = self._contents.tables
+        self._judging = Judging(store, keys, self._contents, hops)
 
     def refresh(self, ready: Mapping[str, Encoded] | None = None) -> int:
         """Take over what changed in the store.
@@ -104,17 +92,25 @@ class Memory:
             The number of the change up to which the tables are now true.
         """
         with self.lock:
-            seq = self.store.seq()
-            if seq == self._seq:
-                return seq
-            if self._seq < 0:
-                self._load(seq)
-            else:
-                self._catch_up(ready or {})
-            return self._seq
+            return self._contents.refresh(ready)
 
     def __contains__(self, lesson_id: object) -> bool:
-        return lesson_id in self._home or lesson_id in self.sealed or lesson_id in self.passages
+        return lesson_id in self._contents
+
+    def close(self) -> None:
+        """Take over what another process forgot, file what is being filed, and release the stores."""
+        try:
+            self.refresh()  # what was forgotten since the last question leaves the derived data, too
+            self._contents.upkeep.close()
+        finally:
+            self.store.close()
+            self.derived.close()
+
+    def filed(self) -> None:
+        """Return when large tables lie in files as far as they have to."""
+        with self.lock:
+            self.refresh()
+        self._contents.upkeep.wait()
 
     def tables(self) -> list[TableInfo]:
         """All tables."""
@@ -226,11 +222,12 @@ class Memory:
         """Active lessons (of `ids`, or all) whose corrections are still to be computed."""
         with self.lock:
             self.refresh()
-            wanted = [i for i in (self._home if ids is None else ids) if i in self._home]
+            wanted = None if ids is None else list(ids)
             todo: list[tuple[Lesson, TableSettings]] = []
             for name, table in self._tables.items():
+                mine = table.ids() if wanted is None else [i for i in wanted if i in table]
                 try:
-                    mine = self.corrections.missing([i for i in wanted if self._home[i] == name], table.settings)
+                    mine = self.corrections.missing(mine, table.settings)
                 except SettingsError as cause:  # blocks that this model has not; whoever asks the table is told
                     _log.warning("table %s: %s", name, cause)
                     continue
@@ -239,7 +236,7 @@ class Memory:
 
     def vector_of(self, lesson: Lesson) -> NDArray[np.float32]:
         """Key vector [K] of a lesson of the store, active or not."""
-        row: NDArray[np.float32] = self._vectors.of([lesson])[0]
+        row: NDArray[np.float32] = self._contents.vectors.of([lesson])[0]
         return row
 
     @property
@@ -261,97 +258,11 @@ class Memory:
         tokens = self.corrections.tokens(found.answer)
         return Cursor("", Correction(tokens, {}), settings.residual, output=settings.output)
 
-    def _load(self, seq: int) -> None:
-        self._read_tables()
-        for name in self._tables:
-            active = self.store.lessons(LessonQuery(table=name, status="active", limit=sys.maxsize))
-            self._add([*active, *self._spans.waiting(active)], {})
-        self._read_beside()
-        self._purge()
-        self._seq = seq
-
-    def _purge(self) -> None:
-        """Remove derived data of lessons that are no more: a process may have ended in the middle of forgetting."""
-        idle = [i for i in self.derived.ids() if i not in self]
-        gone = set(idle) - set(self.store.lessons_by_id(idle))
-        if gone:
-            _log.info("derived data of %d forgotten lessons is removed", len(gone))
-            self.derived.delete(gone)
-
-    def _catch_up(self, ready: Mapping[str, Encoded]) -> None:
-        changes = self.store.changes(self._seq)
-        if any(c.kind == "table" for c in changes):
-            self._read_tables()
-        touched = list(dict.fromkeys(c.lesson_id for c in changes if c.lesson_id))
-        now = self.store.lessons_by_id(touched)
-        live = {i for i, lesson in now.items() if self._is_live(lesson)}
-        self._remove([i for i in touched if i in self])  # put in anew where it is live: its span may be another
-        self._past.catch_up(touched, now)
-        gone = [i for i in touched if i not in now]
-        if gone:
-            self.corrections.drop(gone)
-            self._words.drop(gone)
-            self.derived.delete(gone)  # another process may have put something back after it was forgotten
-        self._add([le for le in now.values() if le.id in live and le.id not in self], ready)
-        self._read_beside()
-        self._seq = max((c.seq for c in changes), default=self._seq)
-
-    def _is_live(self, lesson: Lesson) -> bool:
-        waits = lesson.status == "superseded" and self._spans.still_speaks(lesson)
-        return lesson.status == "active" or waits
-
-    def _read_tables(self) -> None:
-        known = {info.name: info.settings for info in self.store.tables()}
-        for name in set(self._tables) - set(known):
-            self._remove([i for i, home in self._home.items() if home == name])
-            self.sealed.remove_table(name)
-            self.passages.remove_table(name)
-            del self._tables[name]
-        for name, settings in known.items():
-            table = self._tables.setdefault(name, LookupTable(name, settings, self.keys, self.gate, self._words))
-            table.settings = settings
-
-    def _remove(self, ids: Sequence[str]) -> None:
-        self.passages.remove(ids)
-        if self.hops is not None:
-            self.hops.remove(ids)
-        for lesson_id in ids:
-            self._contextual.pop(lesson_id, None)
-        self.sealed.remove(ids)
-        for lesson_id in [i for i in ids if i in self._home]:
-            self._tables[self._home.pop(lesson_id)].remove(lesson_id)
-
-    def _add(self, lessons: Sequence[Lesson], ready: Mapping[str, Encoded]) -> None:
-        self.sealed.add([le for le in lessons if le.kind == "sealed"])
-        texts = [le for le in lessons if le.kind == "passage"]
-        self.passages.add(texts, {le.id: ready[le.id].vector for le in texts if le.id in ready})
-        lessons = [le for le in lessons if le.kind not in ("sealed", "passage")]
-        if not lessons:
-            return
-        self._words.keep({le.id: ready[le.id] for le in lessons if le.id in ready})
-        for name in dict.fromkeys(le.table for le in lessons):
-            mine = [le for le in lessons if le.table == name]
-            spans = {le.id: span for le in mine if (span := self._spans.of(le)) is not None}
-            self._tables[name].add(
-                [le.id for le in mine],
-                [le.question for le in mine],
-                self._vectors.of(mine, {i: encoded.vector for i, encoded in ready.items()}),
-                spans,
-            )
-            self._home.update((le.id, name) for le in mine)
-            self._contextual.update((le.id, content(le.context, self.keys.rarity)) for le in mine if le.context)
-        if self.hops is not None:
-            self.hops.add(lessons)
-
     def encoded_of(self, lessons: Sequence[Lesson]) -> dict[str, Encoded]:
         """What the keys of lessons are made of, by id, as it is kept; what is missing is made."""
         if not lessons:
             return {}
-        states = self._words.of({le.id: le.question for le in lessons})
-        return {le.id: Encoded(v, states[le.id]) for le, v in zip(lessons, self._vectors.of(lessons), strict=True)}
-
-    def _read_beside(self) -> None:
-        self._beside.clear()
-        for one, other in self.store.conflicts():
-            self._beside.setdefault(one, set()).add(other)
-            self._beside.setdefault(other, set()).add(one)
+        states = self._contents.words.of({le.id: le.question for le in lessons})
+        return {
+            le.id: Encoded(v, states[le.id]) for le, v in zip(lessons, self._contents.vectors.of(lessons), strict=True)
+        }

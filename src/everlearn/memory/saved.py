@@ -7,9 +7,8 @@ true. Prompts and answers are read from the store, for the few entries that a qu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -17,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from everlearn.memory.clusters import Steps, assign, how_many, train
-from everlearn.memory.coded import FORM, CodedLists
+from everlearn.memory.coded import CodedLists
 from everlearn.store.row_files import RowFiles
-from everlearn.store.row_folder import ID, ID_TYPE, Column, Rows, delete
+from everlearn.store.row_folder import ID, ID_TYPE, Rows
 
-_FORM = 1  # raise it when the columns below change
 PROBES = 96
 RESCORED = 160  # of a query's nearest codes
 _GROWTH = 4  # clusters are made anew when there are so many times the entries they were made for
@@ -29,6 +27,7 @@ _MOST_DEAD = 0.25  # share of removed rows at which files are rewritten without 
 _AT_ONCE = 65_536
 
 Still = Callable[[], bool]
+Columns = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +39,14 @@ class NewEntries:
         vectors: [N, K], unit length; in half precision or more.
         words: [N], digests of their words.
         spans: [N, 2], microseconds since 1970 from when and until when they are true; `NO_TIME` = without end.
+        contextual: [N], which hold in a context only; None = none.
     """
 
     ids: Sequence[str]
     vectors: NDArray[np.float32] | NDArray[np.float16]
     words: NDArray[np.uint64]
     spans: NDArray[np.int64]
+    contextual: NDArray[np.bool_] | None = None
 
 
 NO_TIME = int(np.iinfo(np.int64).min)
@@ -56,29 +57,6 @@ def words_digest(words: str) -> int:
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little")
 
 
-def open_files(root: Path, kind: str, width: int, table: str) -> RowFiles:
-    """The folder of one table's entries whose vectors [K = width] are of this kind."""
-    columns = (
-        Column("words", "<u8"),
-        Column("spans", "<i8", 2),
-        Column("lists", "<i4", 2),
-        Column("codes", "u1", 2 * CodedLists.bytes_of(width)),
-        Column("vectors", "<f2", width, lazy=True),
-    )
-    return RowFiles(folder_of(root, kind, table), columns, f"{kind}/{FORM}/{_FORM}")
-
-
-def folder_of(root: Path, kind: str, table: str) -> Path:
-    """Where a table's entries lie; any name makes a folder name."""
-    return Path(root) / _digest(kind) / _digest(table)
-
-
-def delete_table(root: Path, table: str) -> None:
-    """Remove the files of a table, whatever encoder made them."""
-    for folder in Path(root).glob(f"*/{_digest(table)}"):
-        delete(folder)
-
-
 def build(files: RowFiles, entries: NewEntries, seq: int, still: Still, progress: Steps | None = None) -> SavedEntries:
     """Save entries as a table of its own: find clusters, code the vectors, write the files.
 
@@ -87,7 +65,11 @@ def build(files: RowFiles, entries: NewEntries, seq: int, still: Still, progress
         StoreError: the folder cannot be written.
     """
     centres = train(entries.vectors, how_many(len(entries.ids)), progress=progress)
-    columns = _columns(entries, CodedLists(centres), centres)
+    return replace(files, centres, columns_of(entries, CodedLists(centres), centres), seq, still)
+
+
+def replace(files: RowFiles, centres: NDArray[np.float32], columns: Columns, seq: int, still: Still) -> SavedEntries:
+    """Make these columns, coded by these centres, the files of a table. Raises as `build` does."""
     return SavedEntries(files, files.replace(columns, {"centres": centres}, seq, still))
 
 
@@ -155,6 +137,11 @@ class SavedEntries:
         row: NDArray[np.float32] = self._rows.columns["vectors"][place].astype(np.float32)
         return row
 
+    def lost(self) -> list[str]:
+        """Ids of entries that were found damaged since this was asked last."""
+        damaged, self.damaged = self.damaged, set()
+        return [lesson_id for lesson_id in damaged if lesson_id in self]
+
     def with_words(self, digest: int) -> list[str]:
         """Ids of entries with this digest of their words, oldest first."""
         wanted = np.uint64(digest)
@@ -188,20 +175,61 @@ class SavedEntries:
             MovedError: another process saved meanwhile, or `still` says no; nothing is written.
             StoreError: the folder cannot be written.
         """
+        self.take_up(self.write(self.coded(entries), seq, still))
+
+    def coded(self, entries: NewEntries) -> Columns:
+        """What is to be written of more entries. Nothing here is changed, so that searches may go on meanwhile."""
+        return columns_of(entries, self._lists, self._centres)
+
+    def write(self, columns: Columns, seq: int, still: Still) -> Rows:
+        """Write more rows, and wipe the removed ones. Raises as `append`; `take_up` makes the new ones findable."""
         gone = np.flatnonzero(self._dead & self._rows.live())
-        known = len(self._rows)
-        columns = _columns(entries, self._lists, self._centres)
-        self._rows = self.files.append(self._rows, columns, seq, still, wiped=gone)
-        self._dead = np.concatenate([self._dead, np.zeros(len(entries.ids), np.bool_)])
+        return self.files.append(self._rows, columns, seq, still, wiped=gone)
+
+    def take_up(self, rows: Rows) -> None:
+        """Find what `write` has written, too."""
+        known, self._rows = len(self._rows), rows
+        self._dead = np.concatenate([self._dead, np.zeros(len(rows) - known, np.bool_)])
         self._take_up(known)
+
+    @property
+    def current(self) -> bool:
+        """Whether no other process has written the files since."""
+        return self.files.current(self._rows)
+
+    def ids(self) -> list[str]:
+        """Ids of all that are there."""
+        return [i.decode() for i in self._rows.columns[ID][self._places()].tolist() if i]
+
+    def contextual(self) -> list[str]:
+        """Ids of those that hold in a context only."""
+        places = np.flatnonzero((self._rows.columns["contextual"] != 0) & ~self._dead)
+        return [i for p in places if (i := self._id(int(p)))]
+
+    def among(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that are there."""
+        wanted = np.array([i.encode("ascii", "replace") for i in ids], ID_TYPE)
+        first, last = (np.searchsorted(self._sorted_ids, wanted, side) for side in ("left", "right"))
+        found: set[str] = set()
+        for nth in range(int((last - first).max(initial=0))):  # an id that was replaced is there more than once
+            held = first + nth < last
+            places = self._id_order[first[held] + nth]
+            there = ~self._dead[places] & (self._rows.columns[ID][places] != b"")
+            found.update(i.decode() for i in wanted[held][there].tolist())
+        return found
 
     def entries(self) -> NewEntries:
         """All that are there: what `build` needs to save them anew."""
-        places = np.flatnonzero(~self._dead & self._rows.live())
-        columns = self._rows.columns
-        ids = [i.decode() for i in columns[ID][places].tolist()]
+        places, columns = self._places(), self._rows.columns
+        names = columns[ID][places]
+        places, names = places[names != b""], names[names != b""]  # another process may wipe at this moment
+        ids = [i.decode() for i in names.tolist()]
         vectors = np.asarray(columns["vectors"])[places]
-        return NewEntries(ids, vectors, columns["words"][places], columns["spans"][places])
+        flags = columns["contextual"][places] != 0
+        return NewEntries(ids, vectors, columns["words"][places], columns["spans"][places], flags)
+
+    def _places(self) -> NDArray[np.int64]:
+        return np.flatnonzero(~self._dead & self._rows.live())
 
     def _take_up(self, first: int) -> None:
         """Make rows from place `first` on findable."""
@@ -226,7 +254,7 @@ class SavedEntries:
         return bytes(self._rows.columns[ID][place]).decode()
 
 
-def _columns(entries: NewEntries, lists: CodedLists, centres: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+def columns_of(entries: NewEntries, lists: CodedLists, centres: NDArray[np.float32]) -> Columns:
     """Columns of the files; computed over portions, since a million vectors should be in memory once at most."""
     vectors = np.asarray(entries.vectors, "<f2")
     clusters, codes = [np.zeros((0, 2), np.int32)], [np.zeros((0, 2 * lists.code_bytes), np.uint8)]
@@ -238,11 +266,8 @@ def _columns(entries: NewEntries, lists: CodedLists, centres: NDArray[np.float32
         ID: np.array([i.encode("ascii") for i in entries.ids], ID_TYPE),
         "words": entries.words,
         "spans": entries.spans,
+        "contextual": np.zeros(len(vectors), np.uint8) if entries.contextual is None else entries.contextual,
         "lists": np.concatenate(clusters),
         "codes": np.concatenate(codes),
         "vectors": vectors,
     }
-
-
-def _digest(name: str) -> str:
-    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import final
 
-from everlearn.memory.table import Span
 from everlearn.records import Lesson
 from everlearn.store.port import LessonStore
-from everlearn.store.times import ends_at
+from everlearn.store.times import Span, ends_at
 
 
 @final

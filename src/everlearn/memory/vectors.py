@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 class KeyVectors:
     """The key vectors of one encoder, kept in the derived store.
 
+    Attributes:
+        kind: under which they are kept; names the encoder.
+
     Args:
         keys: makes those that are missing.
         derived: keeps them.
@@ -28,7 +31,7 @@ class KeyVectors:
     def __init__(self, keys: KeyMaker, derived: DerivedStore) -> None:
         self._keys = keys
         self._derived = derived
-        self._kind = f"key/{keys.digest[:16]}"
+        self.kind = f"key/{keys.digest[:16]}"
 
     def of(
         self, lessons: Sequence[Lesson], ready: Mapping[str, NDArray[np.float32]] | None = None
@@ -40,15 +43,16 @@ class KeyVectors:
             ready: lesson id -> vector [K], where the caller has it already.
         """
         ready = ready or {}
-        vectors = {**self._kept([le.id for le in lessons if le.id not in ready]), **ready}
+        vectors = {**self.kept([le.id for le in lessons if le.id not in ready]), **ready}
         fresh = {le.id: le.question for le in lessons if le.id not in vectors}
         vectors.update(zip(fresh, self._keys.vectors(list(fresh.values())), strict=True))
         unsaved = [le.id for le in lessons if le.id in ready or le.id in fresh]
-        self._derived.put(self._kind, {i: vectors[i].astype("<f4").tobytes() for i in unsaved})
+        self._derived.put(self.kind, {i: vectors[i].astype("<f4").tobytes() for i in unsaved})
         return np.stack([vectors[le.id] for le in lessons])
 
-    def _kept(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        packed = self._derived.get(self._kind, ids)
+    def kept(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors [K] of those of `ids` whose vectors are kept, by id."""
+        packed = self._derived.get(self.kind, ids)
         size = self._keys.width * 4
         damaged = [i for i, b in packed.items() if len(b) != size]
         if damaged:

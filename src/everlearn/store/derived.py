@@ -18,6 +18,7 @@ from everlearn.store.faults import damaged, read_only, translated
 _log = logging.getLogger(__name__)
 _LAYOUT = 1  # of the file; another one is thrown away, not converted
 _PAGE_BYTES = 1024
+ROWS = "entries"  # folder beside the file
 
 # SQLite keeps the start of a long row in a page that it shares with other rows, and leaves copies behind when it moves
 # rows between such pages; the rest lies on pages of the row's own, which are zeroed when it is deleted. The shared part
@@ -49,6 +50,9 @@ class SqliteDerivedStore:
     A damaged file is deleted and started anew, since a copy moved aside would outlive what is forgotten later. Where
     nothing can be written, values are kept in memory until the process ends. Each of these is logged once.
 
+    Attributes:
+        rows: folder for files of rows, which lies beside the file.
+
     Args:
         path: the file; made, with its folder, if missing.
         busy_ms: milliseconds to wait for another process before giving up.
@@ -56,6 +60,7 @@ class SqliteDerivedStore:
 
     def __init__(self, path: Path, *, busy_ms: int = 10_000) -> None:
         self._path = Path(path)
+        self.rows: Path | None = self._path.parent / ROWS
         self._settings = FileSettings(synchronous="NORMAL", page_bytes=_PAGE_BYTES, busy_ms=busy_ms)
         self._unsaved: dict[tuple[str, str], bytes] = {}
         self._changing = threading.RLock()
@@ -95,12 +100,22 @@ class SqliteDerivedStore:
         self._scrub_if_due()
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Remove everything of these lessons, of every kind; returns the number of rows.
+        """Remove everything of these lessons, of every kind, also from files of rows; returns the number of rows.
 
         Raises:
             StoreError: a row is on disk and cannot be removed from it.
         """
         unwanted = list(dict.fromkeys(ids))
+        return self._wipe(unwanted) + self._delete(unwanted)
+
+    def _wipe(self, unwanted: Sequence[str]) -> int:
+        if self.rows is None or not unwanted or not self.rows.is_dir():
+            return 0
+        from everlearn.store.row_folder import wipe  # imports numpy, for the few who have such files
+
+        return wipe(self.rows, unwanted)
+
+    def _delete(self, unwanted: Sequence[str]) -> int:
         unsaved = [key for key in self._unsaved if key[1] in set(unwanted)]
         for key in unsaved:
             del self._unsaved[key]
@@ -128,7 +143,8 @@ class SqliteDerivedStore:
 
     def stored_bytes(self) -> int:
         """Bytes of the derived files on disk."""
-        return 0 if self._file is None else self._file.size_bytes()
+        rows = sum(f.stat().st_size for f in self.rows.rglob("*") if f.is_file()) if self.rows is not None else 0
+        return rows + (0 if self._file is None else self._file.size_bytes())
 
     def _open(self) -> Database | None:
         try:

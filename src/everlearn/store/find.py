@@ -44,6 +44,13 @@ def matching(connection: Connection, query: LessonQuery) -> list[Lesson]:
     return [lesson_of(row) for row in connection.execute(wanted)]
 
 
+def prompts(connection: Connection, query: LessonQuery) -> list[tuple[str, str]]:
+    """(id, prompt) of lessons that match, oldest first."""
+    wanted = _where(select(lessons.c.id, lessons.c.prompt), query)
+    wanted = wanted.order_by(lessons.c.n).limit(query.limit).offset(query.offset)
+    return [(row[0], row[1]) for row in connection.execute(wanted)]
+
+
 def count(connection: Connection, query: LessonQuery) -> int:
     """How many lessons match, limit and offset ignored."""
     return int(connection.execute(_where(select(func.count(lessons.c.n)), query)).scalar_one())

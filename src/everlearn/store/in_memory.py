@@ -147,6 +147,10 @@ class InMemoryLessonStore:
         with self._lock:
             return {lesson_id: self._lessons[lesson_id] for lesson_id in ids if lesson_id in self._lessons}
 
+    def prompts(self, query: LessonQuery) -> list[tuple[str, str]]:
+        """(id, prompt) of lessons that match, oldest first."""
+        return [(lesson.id, lesson.prompt) for lesson in self.lessons(query)]
+
     def count(self, query: LessonQuery) -> int:
         """How many lessons match, limit and offset ignored."""
         return len(self._matching(query))

@@ -13,6 +13,8 @@ class InMemoryDerivedStore:
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], bytes] = {}
 
+    rows = None  # no files
+
     def close(self) -> None:
         """Nothing to release."""
 

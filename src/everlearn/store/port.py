@@ -160,6 +160,10 @@ class LessonStore(Protocol):
         """Those of `ids` that exist, by id; any number of ids."""
         ...
 
+    def prompts(self, query: LessonQuery) -> list[tuple[str, str]]:
+        """(id, prompt) of lessons that match, oldest first: a fraction of what reading the lessons costs."""
+        ...
+
     def count(self, query: LessonQuery) -> int:
         """How many lessons match, limit and offset ignored."""
         ...
@@ -284,6 +288,11 @@ class LessonStore(Protocol):
 
 class DerivedStore(Protocol):
     """Cache of what can be computed again: bytes under (kind, lesson id). Damage is mended by starting empty."""
+
+    @property
+    def rows(self) -> Path | None:
+        """Folder for files of rows (`row_files`), in which `delete` wipes as well; None where it has no files."""
+        ...
 
     def close(self) -> None:
         """Release the files."""

@@ -50,6 +50,7 @@ lessons = Table(
     sqlite_autoincrement=True,
 )
 Index("lessons_table_status", lessons.c.table_name, lessons.c.status)
+Index("lessons_kind", lessons.c.kind, lessons.c.table_name, lessons.c.status)
 Index("lessons_superseded_by", lessons.c.superseded_by)
 Index("lessons_source", lessons.c.source)
 

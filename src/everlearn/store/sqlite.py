@@ -154,6 +154,11 @@ class SqliteLessonStore:
         with self._database.reading() as connection:
             return find.by_id(connection, ids)
 
+    def prompts(self, query: LessonQuery) -> list[tuple[str, str]]:
+        """(id, prompt) of lessons that match, oldest first."""
+        with self._database.reading() as connection:
+            return find.prompts(connection, query)
+
     def count(self, query: LessonQuery) -> int:
         """How many lessons match, limit and offset ignored."""
         with self._database.reading() as connection:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from everlearn.records import Lesson
 
+Span = tuple[datetime | None, datetime | None]  # true from, true until; None = without end
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

@@ -14,7 +14,7 @@ from everlearn.errors import StoreCorruptError, StoreReadOnlyError
 from everlearn.store.database import Database
 from everlearn.store.faults import damaged
 
-NEWEST_VERSION = "0009"
+NEWEST_VERSION = "0010"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _alembic_in_use = threading.Lock()  # alembic keeps its running migration in a global
 
