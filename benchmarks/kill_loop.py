@@ -4,8 +4,8 @@
 
 Each round forks a process that teaches, supersedes, forgets and imports on one home, with a toy encoder, and writes an
 acknowledgement to a pipe after each call; it is killed within --most-ms: in every second round of its first
-acknowledgement, in the others of its start. Then the home is opened
-and compared with what was acknowledged.
+acknowledgement, in the others of its start. Then the home is opened and compared with what was acknowledged. From
+--large lessons on the table lies in files, so that kills meet their writing as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import time
 from pathlib import Path
 
 from everlearn import wiring
-from everlearn.records import Lesson
+from everlearn.memory import filing
+from everlearn.records import DEFAULT_TABLE, Lesson
 from everlearn.store.port import EVERYTHING
 from toys import engine_on_disk, toy_learner, toy_parts
 
@@ -89,12 +90,16 @@ def check(home: Path, parts: wiring.Parts, living: dict[str, str], doubtful: set
         assert not report.flaws, report.flaws
         assert engine.memory.derived.ids() <= set(stored), "something derived outlived its lesson"
         active = {lesson.id for lesson in stored.values() if lesson.status == "active"}
-        assert set(engine.memory._home) == active, "the index is not the store"
+        table = engine.memory.table(DEFAULT_TABLE)
+        assert sorted(table.ids()) == sorted(active), "the index is not the store"
+        if table.filed is not None:
+            assert set(table.filed.saved.ids()) <= set(stored), "a forgotten lesson's row is in the files"
     finally:
         engine.close()
 
 
-def run(home: Path, rounds: int, most_ms: float) -> dict[str, object]:
+def run(home: Path, rounds: int, most_ms: float, large: int = filing.LARGE) -> dict[str, object]:
+    filing.LARGE, filing.MOST_NEW = large, min(filing.MOST_NEW, max(large // 10, 1))
     parts, living, gone = toy_parts(), dict[str, str](), set[str]()
     counts, begun = {"taught": 0, "forgot": 0, "killed before the first": 0}, time.perf_counter()
     for seed in range(1, rounds + 1):
@@ -121,9 +126,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--most-ms", type=float, default=400)
+    parser.add_argument("--large", type=int, default=200, help="lessons from which on the table lies in files")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        json.dump(run(Path(home), given.rounds, given.most_ms), sys.stdout, indent=1)
+        json.dump(run(Path(home), given.rounds, given.most_ms, given.large), sys.stdout, indent=1)
 
 
 if __name__ == "__main__":
