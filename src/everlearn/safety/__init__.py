@@ -1,1 +1,1 @@
-"""Safety: what is found at write time in a lesson that would hijack questions or carry hidden instructions."""
+"""Safety: lessons that would do harm are held back; texts are screened for personal data and harm, by a policy."""

@@ -1,0 +1,124 @@
+"""Personal data taken out of a text that comes in pieces.
+
+What may still become part of something that is to be taken out is held back: no piece ever shows the first half of a
+card number. What comes out, put together, is what `redacted` makes of the whole text, however it was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from everlearn.safety.flag import Flag
+from everlearn.safety.phrases import recogniser_of
+from everlearn.safety.pii import Patch, patches, recognisers, rule_of
+from everlearn.safety.plain import Plain, plain
+from everlearn.safety.policy import Action, worst
+from everlearn.safety.recogniser import LOOK_BACK
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What of a text may be shown.
+
+    Attributes:
+        text: it, what was taken out replaced.
+        flags: what was found in it.
+        blocked: something was found that ends the text here.
+    """
+
+    text: str = ""
+    flags: tuple[Flag, ...] = ()
+    blocked: bool = False
+
+
+@final
+class HeldText:
+    """A text in the making.
+
+    Args:
+        actions: what is done with each kind of personal data, and with the category "phrase"; of what is not named
+            nothing is looked for.
+        phrases: that "phrase" means, in small letters.
+    """
+
+    def __init__(self, actions: Mapping[str, Action], phrases: Sequence[str] = ()) -> None:
+        self._actions = {kind: action for kind, action in actions.items() if action != "allow"}
+        self._recognisers = recognisers(self._actions)
+        if phrases and "phrase" in self._actions:
+            self._recognisers += (recogniser_of(phrases),)
+        self._left = ""  # the end of what was cleared, as it came: what stands behind may depend on it
+        self._held = ""
+        self._passed = 0
+
+    def feed(self, piece: str) -> Cleared:
+        """Take a piece; returns what can be shown now."""
+        if not self._recognisers:
+            return Cleared(piece)
+        self._held += piece
+        return self._clear(last=False)
+
+    def end(self) -> Cleared:
+        """The text is whole; returns what was held back."""
+        return self._clear(last=True) if self._held else Cleared()
+
+    def _clear(self, *, last: bool) -> Cleared:
+        text, begin = self._left + self._held, len(self._left)
+        read = plain(text)
+        found = patches([flag for flag in self._found(read) if flag.start >= begin])
+        cut = len(text) if last else self._cut(read, found)
+        if cut <= begin:
+            return Cleared()
+        parts: list[str] = []
+        flags: list[Flag] = []
+        at, blocked = begin, False
+        for patch in found:
+            if patch.start >= cut:
+                break
+            flags += self._moved(patch, self._passed - begin)
+            action = worst(self._actions[flag.category] for flag in patch.flags)
+            if action in ("redact", "block"):
+                parts += [text[at : patch.start], patch.label if action == "redact" else ""]
+                at = patch.end
+            if action == "block":
+                blocked = True
+                break
+        if not blocked:
+            parts.append(text[at:cut])
+        self._keep(read, text, cut)
+        self._passed += cut - begin
+        return Cleared("".join(parts), tuple(flags), blocked)
+
+    def _found(self, read: Plain) -> list[Flag]:
+        flags = [
+            Flag(each.kind, each.score, *read.span(start, end), rule_of(each.kind))
+            for each in self._recognisers
+            for start, end in each.spans(read.text)
+        ]
+        return sorted(flags, key=lambda flag: (flag.start, -flag.end, flag.category))
+
+    def _cut(self, read: Plain, found: Collection[Patch]) -> int:
+        """Up to where nothing can change any more, whatever comes."""
+        cut = read.origin(min(each.open_from(read.text) for each in self._recognisers))
+        return next((patch.start for patch in found if patch.start < cut < patch.end), cut)
+
+    def _keep(self, read: Plain, text: str, cut: int) -> None:
+        end = next(n for n in range(len(read.text) + 1) if read.origin(n) >= cut)
+        self._left = text[read.origin(max(0, end - LOOK_BACK - 1)) : cut]
+        self._held = text[cut:]
+
+    @staticmethod
+    def _moved(patch: Patch, by: int) -> list[Flag]:
+        return [Flag(f.category, f.score, f.start + by, f.end + by, f.rule) for f in patch.flags]
+
+
+def cleared(text: str, actions: Mapping[str, Action], phrases: Sequence[str] = ()) -> Cleared:
+    """What of a whole text may be shown; the same as its pieces give."""
+    held = HeldText(actions, phrases)
+    first = held.feed(text)
+    if first.blocked:
+        return first
+    rest = held.end()
+    return Cleared(first.text + rest.text, first.flags + rest.flags, rest.blocked)
