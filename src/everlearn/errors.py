@@ -6,7 +6,8 @@
     │   ├── ConversationError      messages that cannot be answered
     │   ├── SettingsError          an unknown or impossible setting
     │   ├── FileFormatError        a file of lessons, a checkpoint or a bundle that cannot be read
-    │   └── WrongBaseError         a bundle that was made on another base model or encoder
+    │   ├── WrongBaseError         a bundle that was made on another base model or encoder
+    │   └── ContentFilterError     a text that the policy of its tenant does not let in
     ├── NotFoundError              no such thing (also a LookupError)
     │   ├── LessonNotFoundError
     │   ├── TableNotFoundError
@@ -90,6 +91,22 @@ class WrongBaseError(InputError):
     """A bundle that was made on another base model or encoder."""
 
     code = "wrong_base"
+
+
+class ContentFilterError(InputError):
+    """A text that the policy of its tenant does not let in.
+
+    Args:
+        message: as for every error; it quotes nothing of the text.
+        hint: as for every error.
+        categories: what was found, each once.
+    """
+
+    code = "content_filter"
+
+    def __init__(self, message: str, *, hint: str = "", categories: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.categories = categories
 
 
 class NotFoundError(EverlearnError, LookupError):

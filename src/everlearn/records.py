@@ -16,8 +16,10 @@ DEFAULT_TENANT = "local"
 LessonKind = Literal["pair", "context_pair", "passage", "sealed"]
 LessonStatus = Literal["new", "active", "superseded", "quarantined"]
 Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length", "cancelled"]
-Decision = Literal["spoke", "hop", "context", "no_room", "outranked", "kept_beside", "below_threshold", "silent"]
+FinishReason = Literal["stop", "length", "cancelled", "content_filter"]
+Decision = Literal[
+    "spoke", "hop", "context", "no_room", "outranked", "kept_beside", "below_threshold", "silent", "filtered"
+]
 OnConflict = Literal["supersede", "keep_both", "reject"]
 Values = Literal["difference", "learned", "learned-at-prompt"]
 Judgement = Literal["right", "wrong"]
@@ -225,7 +227,7 @@ class Recalled:
         decision: "spoke", "hop" (one of several facts that the answer rests on), "context" (the model read it with the
             question), "no_room" (it would have, but the token budget was used up), "outranked" (another was nearer),
             "kept_beside" (another answer to the question that spoke, kept on purpose; the newer one spoke),
-            "below_threshold", or "silent" (its table's residual is 0).
+            "below_threshold", "silent" (its table's residual is 0), or "filtered" (a policy kept it from being read).
         layer: of its table.
     """
 
@@ -235,6 +237,23 @@ class Recalled:
     probability: float
     decision: Decision
     layer: Layer = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """What a filter found in a text, and what was done about it; it holds no text.
+
+    Attributes:
+        stage: "input", "lesson", "recalled" or "output".
+        category: a kind of personal data, or a category of harm.
+        action: "flag", "redact" or "block".
+        rule: what found it.
+    """
+
+    stage: str
+    category: str
+    action: str
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +271,7 @@ class Receipt:
         as_of: the moment that was asked about; None = now.
         grammar: kind of the form that the answer had to have, or empty.
         steps_refused: how many times the grammar refused the next token of what was taught.
+        filters: what filters found in the question and the answer, and what was done about it.
     """
 
     id: str
@@ -264,6 +284,7 @@ class Receipt:
     as_of: datetime | None = None
     grammar: str = ""
     steps_refused: int = 0
+    filters: tuple[Filtered, ...] = ()
 
     @property
     def spoke(self) -> Recalled | None:

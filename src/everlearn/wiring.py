@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, final
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -72,6 +72,18 @@ class Settings(BaseSettings):
     """Of conversations: full = until the model's context ends, unlimited = no end, the newest tokens are held."""
     window: int = Field(default=0, ge=0)
     """Tokens that an unlimited conversation holds; 0 = what the model reads, at most 4,096."""
+    guard_url: str = ""
+    """Base address of a guard model that the server's filters may ask (category guard); empty = there is none."""
+    guard_model: str = "guard"
+    """Its name there."""
+    guard_form: Literal["moderation", "chat"] = "moderation"
+    """How it is asked: by moderations, or as a chat model that says safe or unsafe."""
+    guard_key: str = ""
+    """Sent to it as a bearer token."""
+    guard_timeout: float = Field(default=5.0, gt=0)
+    """Seconds that one call to it may take."""
+    guard_unreachable: Literal["block", "allow"] = "block"
+    """What becomes of a text that it could not judge: block (fail closed) or allow (fail open)."""
 
     @property
     def state_folder(self) -> Path:
@@ -214,6 +226,8 @@ def engine_over(
 def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
     """The parts of a server over one base model: tenants share its weights and nothing else."""
     from everlearn.learning.learner import Learner
+    from everlearn.safety.guard_endpoint import GuardEndpoint, GuardSettings
+    from everlearn.safety.screen import Screen
     from everlearn.server.answer_cache import AnswerCache
     from everlearn.server.answering import BatchedAnswering
     from everlearn.server.idempotency import Replies
@@ -225,6 +239,18 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
     from everlearn.server.tenants import Tenants
     from everlearn.store.audit_log import AuditLog
     from everlearn.store.objects import ObjectStore
+
+    where = GuardSettings(
+        settings.guard_url,
+        settings.guard_model,
+        settings.guard_form,
+        settings.guard_key,
+        settings.guard_timeout,
+        settings.guard_unreachable,
+    )
+    guard = GuardEndpoint(where) if where.url else None
+    screen = Screen(parts.keys.vectors, parts.keys.digest, guard)
+    screen.check(how.policy)
 
     def open_(folder: Path) -> tuple[Engine, Learner, ObjectStore, AuditLog]:
         own = settings.model_copy(update={"state": folder})
@@ -245,6 +271,7 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
         jobs=Jobs(),
         cache=AnswerCache(how.answer_cache),
         replies=Replies(),
+        screen=screen,
     )
 
 

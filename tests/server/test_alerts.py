@@ -29,7 +29,7 @@ def test_poison_is_told_and_many_of_one_source_are_grave(client):
     assert "'mail'" in found[0]["message"]
     assert "3 lessons are held back" in found[1]["message"]
     text = client.get("/metrics").text
-    assert 'everlearn_filter_actions_total{action="quarantined",stage="lesson"} 3.0' in text
+    assert 'everlearn_filter_actions_total{action="quarantined",category="quarantine",stage="lesson"} 3.0' in text
     for row in client.get("/v1/lessons/quarantine").json()["data"]:
         client.delete(f"/v1/lessons/{row['id']}")
     assert not [alert for alert in client.get("/v1/alerts").json()["data"] if alert["kind"] == "poisoning"]

@@ -66,13 +66,19 @@ def serve(
         int,
         typer.Option("--answer-cache", metavar="N", min=0, help="Give so many answers again to the very same request."),
     ] = 0,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="NAME=ACTION", help="What tenants without a policy filter, as in pii=redact."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every request; never what was said.")] = False,
 ) -> None:
     """Serve the OpenAI API, and teaching beside it, until it is stopped.
 
     Without a key it answers everybody on this machine; to listen beyond it, make a key first (`everlearn keys create`).
+    Nothing is filtered unless it is asked for: --filter pii=redact, hate=block ... (docs/safety.md).
     Several tenants are walled off from each other: the key says which one is asked and taught.
     """
+    from everlearn.safety.policy import policy_of_words
     from everlearn.server.limits import Rates
     from everlearn.server.room import ServerSettings
 
@@ -88,6 +94,7 @@ def serve(
         teach_in_chat=teach_in_chat,
         cors=tuple(cors or ()),
         rates=rates,
+        policy=policy_of_words(filters or ()),
     )
     start(choice_of(ctx), how, studio=studio and is_installed(), verbose=verbose)
 

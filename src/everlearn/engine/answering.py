@@ -10,7 +10,7 @@ from typing import final
 from torch import Tensor
 
 from everlearn.engine.begun import Begun, Prepared
-from everlearn.engine.context import fitted, with_context
+from everlearn.engine.context import fitted, screened, with_context
 from everlearn.engine.decode import decode, prefill
 from everlearn.engine.held import Held, common, reused, started
 from everlearn.engine.prompt import AsOf, moment, question_of
@@ -25,7 +25,7 @@ from everlearn.memory.recall import Recall
 from everlearn.models.base import BaseModel
 from everlearn.models.cache import KeyValueCache
 from everlearn.models.window import RollingWindow
-from everlearn.records import Answer, Message, Receipt, Sampling, Usage
+from everlearn.records import Answer, Lesson, Message, Receipt, Sampling, Usage
 from everlearn.specialists.specialists import Specialists
 from everlearn.store.ids import new_id
 from everlearn.text.chat import ChatText
@@ -49,6 +49,7 @@ class Answerer:
         self, model: BaseModel, text: ChatText, memory: Memory, specialists: Specialists | None = None
     ) -> None:
         self.specialists = specialists
+        self.screen: Callable[[Lesson], Lesson | None] | None = None  # of lessons that are to be read with a question
         self.model = model
         self.text = text
         self.memory = memory
@@ -219,6 +220,8 @@ class Answerer:
         return Receipt(new_id(), self.model.name, recall.tables, found, steps, recall.ms, adapter or "", recall.as_of)
 
     def _fitted(self, recall: Recall, messages: Sequence[Message], window: RollingWindow | None) -> Recall:
+        if recall.context and self.screen is not None:
+            recall = screened(recall, self.screen)
         if not recall.context:
             return recall
         if window is not None:  # it rolls on while the answer is given, so half of it may be read before

@@ -48,6 +48,19 @@ def fitted(recall: Recall, count: Callable[[str], int], room: int) -> Recall:
     )
 
 
+def screened(recall: Recall, screen: Callable[[Lesson], Lesson | None]) -> Recall:
+    """Put every lesson that would be read through a screen; the receipt says which of them it kept back.
+
+    Args:
+        recall: with all lessons that may be read.
+        screen: gives a lesson as it may be read, or None.
+    """
+    kept = [passed for lesson in recall.context if (passed := screen(lesson)) is not None]
+    gone = {lesson.id for lesson in recall.context} - {lesson.id for lesson in kept}
+    told = tuple(dataclasses.replace(r, decision="filtered") if r.lesson_id in gone else r for r in recall.recalled)
+    return dataclasses.replace(recall, context=tuple(kept), recalled=told)
+
+
 def _decided(recalled: Recalled, kept: set[str]) -> Recalled:
     if recalled.decision != "context" or recalled.lesson_id in kept:
         return recalled

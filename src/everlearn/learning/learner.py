@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -59,6 +60,7 @@ class Learner:
             not look; None = as the settings say.
 
     Attributes:
+        screen: gives each lesson as it may be learned, or raises ContentFilterError; None = all may, as they are.
         sharing: bundles, merging, promotion.
         nightly: sleeps by itself; None where it does not.
     """
@@ -73,6 +75,7 @@ class Learner:
         consolidate_every: int = 0,
     ) -> None:
         self.engine = engine
+        self.screen: Callable[[Lesson], Lesson] | None = None
         self._backup_policy = backup_policy
         self._watch = Watch(engine.memory, quarantine or engine.quarantine)
         self.sharing = Sharing(engine, self._watch, self.teach)
@@ -99,7 +102,15 @@ class Learner:
             ConflictError: it contradicts an active lesson, and `on_conflict` is "reject".
             StoreError: the state folder cannot be written; nothing was learned.
         """
-        return self._commit([prepared(lesson, self.engine)], on_conflict, None)[0]
+        return self._commit([prepared(self.screened(lesson), self.engine)], on_conflict, None)[0]
+
+    def screened(self, lesson: Lesson) -> Lesson:
+        """A lesson as it may be learned.
+
+        Raises:
+            ContentFilterError: it may not.
+        """
+        return lesson if self.screen is None else self.screen(lesson)
 
     def replace(self, lesson_id: str, lesson: Lesson) -> Taught:
         """Put a lesson in the place of an active one, also where it asks something else; the old one stays in history.
@@ -109,7 +120,7 @@ class Learner:
             ConflictError: it is not active: another one has taken its place, or it is held back.
             LessonError, TableNotFoundError, StoreError: as for `teach`; nothing was changed.
         """
-        memory, ready = self.engine.memory, prepared(lesson, self.engine)
+        memory, ready = self.engine.memory, prepared(self.screened(lesson), self.engine)
         with memory.lock:
             old = memory.store.lesson(lesson_id)
             if old.status != "active":
@@ -126,6 +137,7 @@ class Learner:
         batch_size: int = 256,
         progress: Progress | None = None,
         imported: ImportProgress | None = None,
+        screened: bool = False,
     ) -> list[Taught]:
         """Learn many lessons in their order, `batch_size` of them in one durable transaction.
 
@@ -135,6 +147,7 @@ class Learner:
             batch_size: lessons committed together.
             progress: called after each batch with (taught, all), all being 0 where the number is not known.
             imported: the file they come from; `imported.lines` counts up from what it says, by one for each lesson.
+            screened: they went through `screened` already.
 
         Raises:
             LessonError, TableNotFoundError, ConflictError, StoreError: as for `teach`; earlier batches stay learned.
@@ -144,7 +157,8 @@ class Learner:
         total = len(lessons) if isinstance(lessons, Sequence) else 0
         outcomes: list[Taught] = []
         for batch in _batches(lessons, batch_size):
-            ready = [prepared(lesson, self.engine) for lesson in batch]
+            passed = batch if screened else [self.screened(lesson) for lesson in batch]
+            ready = [prepared(lesson, self.engine) for lesson in passed]
             done = len(outcomes) + len(ready)
             mark = imported and ImportProgress(imported.digest, imported.table, imported.lines + done)
             outcomes += self._commit(ready, on_conflict, mark)
@@ -211,8 +225,9 @@ class Learner:
         if len({(p.source, p.table, p.kind) for p in passages}) != 1 or passages[0].kind != "passage":
             raise LessonError("These are not the passages of one source.", hint="Learn one document after the other.")
         self.engine.memory.table(passages[0].table)
-        ready = [prepared(passage, self.engine) for passage in passages]
-        return documents.learn(self.engine.memory, ready, self.teach_many, self.forget, progress)
+        ready = [prepared(self.screened(passage), self.engine) for passage in passages]
+        teach_ = partial(self.teach_many, screened=True)
+        return documents.learn(self.engine.memory, ready, teach_, self.forget, progress)
 
     def forget(self, what: str | Iterable[str] | ForgetRequest) -> Forgotten:
         """Un-learn lessons: rows, vectors, corrections and kept turns that rest on them are removed, not hidden.

@@ -86,6 +86,11 @@ class AnswerCache:
             while len(part.answers) > self._most:
                 part.answers.popitem(last=False)
 
+    def clear(self, tenant: str) -> None:
+        """Keep nothing of a tenant any more."""
+        with self._lock:
+            self._parts.pop(tenant, None)
+
     def _part(self, place: Place) -> _Part:
         part = self._parts.get(place.tenant)
         if part is None or part.version != place.version:

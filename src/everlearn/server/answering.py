@@ -13,7 +13,7 @@ from everlearn.engine.batcher import Batcher
 from everlearn.engine.prompt import AsOf
 from everlearn.engine.ticket import Piece
 from everlearn.errors import EverlearnError
-from everlearn.records import Answer, Message, Sampling
+from everlearn.records import Answer, Filtered, Message, Sampling
 from everlearn.server.tenants import Tenant
 
 Event = Piece | Answer | EverlearnError
@@ -33,6 +33,7 @@ class Ask:
         sampling: how.
         as_of: the moment asked about.
         session: conversation that the turn is kept in; empty = one of its own.
+        filtered: what filters found in the messages, which have passed them.
     """
 
     messages: Sequence[Message]
@@ -41,6 +42,7 @@ class Ask:
     sampling: Sampling = field(default_factory=Sampling)
     as_of: AsOf = None
     session: str = ""
+    filtered: tuple[Filtered, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +152,12 @@ class BatchedAnswering:
             return self._batchers[tenant.name]
 
 
-async def heard(answering: Answering, tenant: Tenant, ask: Ask, deadline: float) -> AsyncIterator[Piece | Answer]:
+async def heard(
+    answering: Answering, tenant: Tenant, ask: Ask, deadline: float, enough: Callable[[], bool] = lambda: False
+) -> AsyncIterator[Piece | Answer]:
     """Pieces of an answer and, last, the Answer. Leaving the loop early ends the answer.
+
+    Where `enough` says so the answer is ended, too, but what it rests on is still told: the Answer comes.
 
     Raises:
         OverloadedError: too many wait.
@@ -174,5 +180,7 @@ async def heard(answering: Answering, tenant: Tenant, ask: Ask, deadline: float)
             yield event
             if isinstance(event, Answer):
                 return
+            if enough():
+                cancel()
     finally:
         cancel()

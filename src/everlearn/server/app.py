@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +24,7 @@ from everlearn.server import (
     mcp,
     moderations,
     openai_rest,
+    policies,
     preferences,
     response_socket,
     responses,
@@ -32,6 +34,7 @@ from everlearn.server import (
 )
 from everlearn.server.api_schema import RESPONSES, describe
 from everlearn.server.faults import add_handlers
+from everlearn.server.filters import watch_lessons
 from everlearn.server.gatekeeper import LOOPBACK, Gatekeeper
 from everlearn.server.room import VERSION, Room
 from everlearn.server.tenants import Tenant
@@ -42,7 +45,7 @@ _SUMMARY = (
 _PARTS = (
     *(health, openai_rest, chat, responses, response_socket, moderations),
     *(files, batches, fine_tuning),
-    *(lessons, tables, teaching, preferences, job_routes, vllm_routes, audit_routes, alerts, mcp),
+    *(lessons, tables, teaching, preferences, job_routes, vllm_routes, audit_routes, alerts, policies, mcp),
 )
 
 
@@ -57,7 +60,7 @@ def create_app(room: Room) -> FastAPI:
         batches.resume(room, tenant)
         fine_tuning.resume(room, tenant)
 
-    room.tenants.when_opened.append(resume)
+    room.tenants.when_opened += [partial(watch_lessons, room), resume]
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar, final
 
 from starlette.concurrency import run_in_threadpool
@@ -15,10 +16,12 @@ from starlette.requests import Request
 from everlearn.engine.prompt import messages_of
 from everlearn.engine.ticket import Piece
 from everlearn.errors import NotFoundError, StoreError
-from everlearn.records import Answer, Grammar, Lesson, Message, Recalled, Receipt, Turn, Usage
+from everlearn.records import Answer, Filtered, Grammar, Lesson, Message, Recalled, Receipt, Turn, Usage
+from everlearn.safety.outgoing import Outgoing
 from everlearn.server.answering import Ask, heard
 from everlearn.server.caller import Caller, GoneError
 from everlearn.server.chat_shapes import Learning, Sampled
+from everlearn.server.filters import Filters
 from everlearn.server.model_names import chosen
 from everlearn.server.room import Room
 from everlearn.server.tenants import Tenant
@@ -26,7 +29,7 @@ from everlearn.store.ids import new_id
 
 T = TypeVar("T")
 _NOTHING = Usage()
-FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
+FINISH = {"stop": "stop", "length": "length", "cancelled": "stop", "content_filter": "content_filter"}
 
 
 @final
@@ -40,7 +43,12 @@ class Asker:
 
 
 def ask_of(
-    asker: Asker, body: Sampled, messages: list[Message], number: int = 0, grammar: Grammar | None = None
+    asker: Asker,
+    body: Sampled,
+    messages: list[Message],
+    number: int = 0,
+    grammar: Grammar | None = None,
+    filtered: tuple[Filtered, ...] = (),
 ) -> Ask:
     """What a request asks.
 
@@ -50,6 +58,7 @@ def ask_of(
         messages: the conversation.
         number: of the answer, where several are wanted.
         grammar: form of the answer.
+        filtered: what filters found in the messages, which have passed them (`taken_in`).
 
     Raises:
         EverlearnError: an unknown model or table, or a conversation that cannot be answered.
@@ -65,7 +74,7 @@ def ask_of(
         tables = tenant.engine.tables_for(learning.user, learning.teams)
     adapter = name.adapter if learning.adapter is None else learning.adapter
     sampling = replace(body.sampling(number), grammar=grammar)
-    return Ask(messages_of(messages), tables, adapter, sampling, learning.as_of)
+    return Ask(messages_of(messages), tables, adapter, sampling, learning.as_of, filtered=filtered)
 
 
 def may_write(asker: Asker, learning: Learning) -> bool:
@@ -74,26 +83,61 @@ def may_write(asker: Asker, learning: Learning) -> bool:
     return wanted and "teach" in asker.caller.scopes
 
 
+def taken_in(asker: Asker, messages: Sequence[Message]) -> tuple[list[Message], tuple[Filtered, ...]]:
+    """Messages as they may be asked, and what filters found in them.
+
+    Raises:
+        ContentFilterError: one of them may not be asked.
+    """
+    found: list[Filtered] = []
+    passed = Filters(asker.room, asker.tenant).taken_in(messages, found)
+    return passed, tuple(dict.fromkeys(found))
+
+
 async def pieces(asker: Asker, ask: Ask) -> AsyncIterator[Piece | Answer]:
-    """Pieces of an answer and, last, the Answer; its receipt is kept, and it is counted."""
-    room, begun, first = asker.room, time.perf_counter(), None
+    """Pieces of an answer and, last, the Answer, filtered; its receipt is kept, and it is counted."""
+    room, begun, first, shown = asker.room, time.perf_counter(), None, ""
+    filters = await run_in_threadpool(Filters, room, asker.tenant)
+    out = filters.outgoing(logprobs=ask.sampling.logprobs is not None)
     place = room.cache.place(asker.tenant, ask)
-    if place is not None and (known := room.cache.get(place)) is not None:
-        room.metrics.hit()
-        room.limits.take_tokens(asker.caller, known.usage.prompt_tokens + known.usage.completion_tokens)
-        yield Piece(known.text, known.logprobs)
-        yield known
-        return
-    async for event in heard(room.answering, asker.tenant, ask, room.settings.deadline):
+    known = room.cache.get(place) if place is not None else None
+    events = heard(room.answering, asker.tenant, ask, room.settings.deadline, lambda: out.blocked)
+    async for event in events if known is None else _again(known):
         if isinstance(event, Answer):
-            await run_in_threadpool(keep_turn, asker, ask.messages[-1].content, event, ask.session)
-            if place is not None:
+            if place is not None and not out.blocked:
                 room.cache.put(place, event)
-            room.metrics.answered(event, first)
-            room.limits.take_tokens(asker.caller, event.usage.prompt_tokens + event.usage.completion_tokens)
-        elif first is None:
+            if rest := await _passed(out, None):
+                shown += rest
+                yield Piece(rest)
+            answer = await run_in_threadpool(filters.finished, event, out, shown, ask.filtered)
+            if known is None:
+                await run_in_threadpool(keep_turn, asker, ask.messages[-1].content, answer, ask.session)
+                room.metrics.answered(answer, first)
+            else:
+                room.metrics.hit()
+            room.limits.take_tokens(asker.caller, answer.usage.prompt_tokens + answer.usage.completion_tokens)
+            yield answer
+            return
+        if first is None:
             first = time.perf_counter() - begun
-        yield event
+        piece = event if not out.looks else Piece(await _passed(out, event.text))
+        shown += piece.text
+        if piece.text or not out.looks:
+            yield piece
+
+
+async def _passed(out: Outgoing, text: str | None) -> str:
+    """What can be shown of an answer once this piece came; None = it is whole."""
+    if not out.looks:
+        return ""
+    step = out.end if text is None else partial(out.feed, text)
+    return await run_in_threadpool(step) if out.judges else step()
+
+
+async def _again(known: Answer) -> AsyncIterator[Piece | Answer]:
+    """An answer that was there already; its receipt is kept from then."""
+    yield Piece(known.text, known.logprobs)
+    yield known
 
 
 async def whole(asker: Asker, ask: Ask, request: Request | None = None) -> Answer:
@@ -169,6 +213,8 @@ def learning_of(receipt: Receipt, taught: list[dict[str, Any]] | None = None) ->
         told["adapter"] = receipt.adapter
     if receipt.as_of is not None:
         told["as_of"] = receipt.as_of.isoformat()
+    if receipt.filters:
+        told["filters"] = [{"stage": f.stage, "category": f.category, "action": f.action} for f in receipt.filters]
     return {**told, "taught": taught} if taught else told
 
 

@@ -18,7 +18,7 @@ from everlearn.errors import EverlearnError, InputError, OverloadedError
 from everlearn.server import chat, files, openai_rest, responses
 from everlearn.server.asking import Asker
 from everlearn.server.chat_shapes import ChatRequest, CompletionRequest
-from everlearn.server.faults import body_of, status_of
+from everlearn.server.faults import status_of, told
 from everlearn.server.jobs import CancelledJobError, Progress
 from everlearn.server.openai_rest import EmbeddingRequest
 from everlearn.server.response_shapes import ResponseRequest
@@ -162,7 +162,7 @@ async def _row(asker: Asker, endpoint: str, line: Line) -> tuple[str, dict[str, 
         kind, status, turn = OUTPUT, 200, body.get("learning", {}).get("receipt_id", "")
     except EverlearnError as error:
         status = status_of(error)
-        kind, body, turn = ERRORS, body_of(status, str(error), code=error.code), ""
+        kind, body, turn = ERRORS, told(error), ""
     answer = {"status_code": status, "request_id": f"req_{row_id}", "body": body}
     return kind, {"id": row_id, "custom_id": line.custom_id, "response": answer, "error": None}, turn
 

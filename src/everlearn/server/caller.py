@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, cast, final
 
@@ -40,6 +41,27 @@ class Caller:
             raise AccessError(
                 f"This key may not {scope}.", hint=f"Use a key with the scope {scope!r} (`everlearn keys create`)."
             )
+
+
+# Of the request that is being handled: for what is noted far from the route. Empty in jobs, which outlive it.
+_KEY = ContextVar("everlearn_key", default="")
+_REQUEST = ContextVar("everlearn_request", default="")
+
+
+def enter(key_id: str, request_id: str) -> None:
+    """Say which request is being handled from here on, in this task and what it starts."""
+    _KEY.set(key_id)
+    _REQUEST.set(request_id)
+
+
+def current_key() -> str:
+    """Id of the key of the request that is being handled, or empty."""
+    return _KEY.get()
+
+
+def current_request() -> str:
+    """Id of the request that is being handled, or empty."""
+    return _REQUEST.get()
 
 
 def caller_of(connection: HTTPConnection) -> Caller:

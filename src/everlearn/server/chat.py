@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from everlearn.engine.ticket import Piece
-from everlearn.records import Answer, Grammar, Message
+from everlearn.records import Answer, Filtered, Grammar, Message
 from everlearn.server import asking
 from everlearn.server.answer_form import grammar_of
 from everlearn.server.answering import Ask
@@ -47,6 +47,7 @@ class Talk:
         tools: of the client.
         known: these and the server's own.
         grammar: form of the answer.
+        filtered: what filters found in the messages.
     """
 
     asker: Asker
@@ -56,11 +57,15 @@ class Talk:
     tools: Toolbox
     known: Toolbox
     grammar: Grammar | None
+    filtered: tuple[Filtered, ...]
 
     @property
     def asks(self) -> list[Ask]:
         """What is asked, once for each answer that is wanted."""
-        return [asking.ask_of(self.asker, self.body, self.messages, n, self.grammar) for n in range(self.body.n)]
+        return [
+            asking.ask_of(self.asker, self.body, self.messages, n, self.grammar, self.filtered)
+            for n in range(self.body.n)
+        ]
 
     @property
     def usage(self) -> bool:
@@ -80,7 +85,7 @@ async def chat(
     asker = Asker(room, tenant, caller)
     if not body.stream:
         return JSONResponse(await completed(asker, body, request))
-    talk = _read(asker, body)
+    talk = await run_in_threadpool(_read, asker, body)
     if intent := _intent(talk):
         return streamed(_confirmed(talk, await run_in_threadpool(_learn, talk, intent)))
     asks = talk.asks
@@ -95,7 +100,7 @@ async def completed(asker: Asker, body: ChatRequest, request: Request | None = N
     Raises:
         EverlearnError: it cannot be answered.
     """
-    talk = _read(asker, body)
+    talk = await run_in_threadpool(_read, asker, body)
     if intent := _intent(talk):
         return completion(talk.head, [await run_in_threadpool(_learn, talk, intent)])
     asks = [asking.whole(asker, ask) for ask in talk.asks]
@@ -110,7 +115,8 @@ def _read(asker: Asker, body: ChatRequest) -> Talk:
     head: Told = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": body.model}
     head["system_fingerprint"] = f"fp_{asker.tenant.engine.model.digest[:12]}"
     grammar = tools.grammar or grammar_of(body.response_format)
-    return Talk(asker, body, head, with_tools(body.spoken(), known), tools, known, grammar)
+    said, filtered = asking.taken_in(asker, body.spoken())
+    return Talk(asker, body, head, with_tools(said, known), tools, known, grammar, filtered)
 
 
 def _intent(talk: Talk) -> Intent | None:
@@ -125,6 +131,8 @@ def _learn(talk: Talk, intent: Intent) -> Said:
 
 async def _said(talk: Talk, answer: Answer) -> Said:
     """Words and calls of an answer; calls of the server's own tools are carried out."""
+    if answer.finish_reason == "content_filter":
+        return Said(answer, answer.text)  # it ends where it was blocked: a call in it may not be whole
     text, calls = found_calls(answer.text, talk.known)
     if not ours(calls, talk.tools):
         return Said(answer, text, calls)
@@ -152,6 +160,8 @@ async def _chunks(talk: Talk, asks: list[Ask], first: AsyncIterator[Piece | Answ
 async def _end(talk: Talk, answer: Answer, splitter: CallSplitter, n: int) -> AsyncIterator[Told]:
     """The chunks behind the last piece of an answer: words that were held back, calls, the end."""
     words, calls = splitter.end()
+    if answer.finish_reason == "content_filter":
+        calls = []
     said = Said(answer, answer.text, calls)
     if ours(calls, talk.tools):
         confirmed, done = await run_in_threadpool(carried_out, talk.asker, calls)

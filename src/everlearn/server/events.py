@@ -10,7 +10,7 @@ from typing import Any
 from fastapi.responses import StreamingResponse
 
 from everlearn.errors import EverlearnError
-from everlearn.server.faults import body_of, status_of
+from everlearn.server.faults import told
 
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 KEEPALIVE_SECONDS = 15.0
@@ -49,7 +49,7 @@ async def events_of(
                     yield end
                 return
             except EverlearnError as error:
-                yield f"data: {json.dumps(body_of(status_of(error), str(error), code=error.code))}\n\n"
+                yield f"data: {json.dumps(told(error))}\n\n"
                 return
             name = f"event: {chunk['type']}\n" if named else ""
             yield f"{name}data: {json.dumps(chunk, ensure_ascii=False)}\n\n"

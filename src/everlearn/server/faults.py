@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from everlearn.errors import (
     AccessError,
     ConflictError,
+    ContentFilterError,
     DeadlineError,
     EverlearnError,
     InputError,
@@ -65,8 +66,17 @@ def reply_to(error: EverlearnError) -> JSONResponse:
         headers["retry-after"] = str(max(1, round(wait)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    param = getattr(error, "param", None)
-    return JSONResponse(body_of(status, str(error), code=error.code, param=param), status, headers)
+    return JSONResponse(told(error), status, headers)
+
+
+def told(error: EverlearnError) -> dict[str, Any]:
+    """The body of an error that was raised on purpose; of a filter it names what was found, in Azure's form."""
+    body = body_of(status_of(error), str(error), code=error.code, param=getattr(error, "param", None))
+    if isinstance(error, ContentFilterError):
+        found = {name: {"filtered": True, "detected": True} for name in error.categories}
+        inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": found}
+        body["error"] |= {"param": body["error"]["param"] or "prompt", "innererror": inner}
+    return body
 
 
 def add_handlers(app: FastAPI) -> None:

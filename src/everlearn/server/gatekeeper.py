@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from everlearn.errors import AccessError, EverlearnError, OverloadedError, UnknownKeyError
 from everlearn.records import DEFAULT_TENANT
-from everlearn.server.caller import CALLER, SCOPES, Caller, GoneError
+from everlearn.server.caller import CALLER, SCOPES, Caller, GoneError, enter
 from everlearn.server.deed import Deed, is_deed, target_of
 from everlearn.server.faults import body_of, reply_to
 from everlearn.server.keys import KeyRing
@@ -115,7 +115,8 @@ class Gatekeeper:
             await send(message)
 
         try:
-            scope[CALLER] = self._admitted(scope, headers, extra)
+            scope[CALLER] = caller = self._admitted(scope, headers, extra)
+            enter(caller.key_id, request_id)
             limited = self._limited(receive) if scope["type"] == "http" else receive
             await self._app(scope, limited, tell)
         except EverlearnError as error:

@@ -115,6 +115,8 @@ def _recall(asker: Asker, given: Given) -> dict[str, Any]:
     engine = asker.tenant.engine
     receipt = engine.recall(given["question"], as_of=moment(given.get("as_of")))
     known = engine.memory.store.lessons_by_id([r.lesson_id for r in receipt.rests_on])
+    if (screen := engine.answerer.screen) is not None:
+        known = {name: passed for name, lesson in known.items() if (passed := screen(lesson)) is not None}
     rows = [
         {**lesson_told(known[r.lesson_id]), "probability": round(r.probability, 4), "decision": r.decision}
         for r in receipt.rests_on

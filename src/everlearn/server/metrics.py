@@ -55,7 +55,9 @@ class Metrics:
         self._forgotten = Counter("everlearn_lessons_forgotten", "Lessons forgotten", registry=r)
         self._lessons = Gauge("everlearn_lessons", "Lessons by status", ["tenant", "status"], registry=r)
         self._slept = Counter("everlearn_sleeps", "Candidates of sleep", ["outcome"], registry=r)
-        self._filters = Counter("everlearn_filter_actions", "What filters did", ["stage", "action"], registry=r)
+        self._filters = Counter(
+            "everlearn_filter_actions", "What filters did", ["stage", "action", "category"], registry=r
+        )
         self._bytes = Gauge("everlearn_storage_bytes", "Bytes on disk", ["tenant", "what"], registry=r)
         ProcessCollector(registry=r)  # processor seconds and memory of the server, where the system tells them
 
@@ -107,7 +109,7 @@ class Metrics:
         """Lessons were looked at before they were learned: count those that were held back."""
         held = sum(not outcome.known and outcome.lesson.status == "quarantined" for outcome in outcomes)
         if held:
-            self._filters.labels("lesson", "quarantined").inc(held)
+            self.filtered("lesson", "quarantined", "quarantine", held)
 
     def stored(self, tenant: str, sizes: Mapping[str, int]) -> None:
         """How many bytes a tenant's state has on disk, by what they are of."""
@@ -122,9 +124,9 @@ class Metrics:
         """A candidate was judged."""
         self._slept.labels("accepted" if accepted else "refused").inc()
 
-    def filtered(self, stage: str, action: str) -> None:
-        """A filter did something."""
-        self._filters.labels(stage, action).inc()
+    def filtered(self, stage: str, action: str, category: str, count: int = 1) -> None:
+        """A filter did something so many times."""
+        self._filters.labels(stage, action, category).inc(count)
 
     def held(self, tenant: str, counts: dict[str, int]) -> None:
         """How many lessons a tenant has, by status."""

@@ -1,28 +1,29 @@
-"""POST /v1/moderations: what the rules of this server find in a text.
+"""POST /v1/moderations: what the rules and models of this server find in a text.
 
-The categories of OpenAI are about harm to people. Nothing here was trained to judge those: they are told with an empty
-`category_applied_input_types`, which is the API's own way to say that a category was not looked at. Looked at is what
-endangers a model with a memory: orders to it, and text that readers do not see.
+Of OpenAI's categories `hate` and `illicit` are judged, by the models whose figures stand in docs/safety.md. The others
+are told with an empty `category_applied_input_types`, the API's own way to say that a category was not looked at. What
+endangers a model with a memory is looked at as well: orders to it, and text that readers do not see.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
 
 from everlearn.errors import InputError
+from everlearn.safety.harm import probability
 from everlearn.safety.hidden import hidden_characters, markers, seen, unseen_parts
 from everlearn.safety.instructions import packaged
+from everlearn.safety.screen import Screen
 from everlearn.server.caller import Caller, may
 from everlearn.server.room import Room, room_of
 from everlearn.store.ids import new_id
 
 router = APIRouter(tags=["openai"])
-MODEL = "everlearn-rules-1"
-NOT_JUDGED = (
+MODEL = "everlearn-rules-2"
+OF_OPENAI = (
     "harassment",
     "harassment/threatening",
     "hate",
@@ -37,7 +38,6 @@ NOT_JUDGED = (
     "violence",
     "violence/graphic",
 )
-JUDGED = ("prompt_injection", "hidden_text")
 _MOST_TEXTS = 256
 
 
@@ -55,26 +55,28 @@ def moderate(
     room: Annotated[Room, Depends(room_of)],
     _caller: Annotated[Caller, Depends(may("ask"))],
 ) -> dict[str, Any]:
-    """Judge texts by the rules that lessons are judged by."""
-    results = [judged(text) for text in _texts(body.input)]
+    """Judge texts, whatever the policy of the tenant says."""
+    results = [judged(text, room.screen) for text in _texts(body.input)]
     for result in results:
-        if result["flagged"]:
-            room.metrics.filtered("moderation", "flagged")
+        for name in (name for name, found in result["categories"].items() if found):
+            room.metrics.filtered("moderation", "flagged", name)
     return {"id": f"modr_{new_id()}", "model": MODEL, "results": results}
 
 
-def judged(text: str) -> dict[str, Any]:
-    """One result. Scores are probabilities of a fitted model for orders, and 0 or 1 for what a rule finds or not."""
+def judged(text: str, screen: Screen) -> dict[str, Any]:
+    """One result. Scores are probabilities of fitted models, and 0 or 1 for what a rule finds or not."""
     model, hidden = packaged(), bool(hidden_characters(text) or markers(text))
     log_odds = max(model.log_odds(part)[0] for part in (seen(text), *unseen_parts(text)))
-    orders = log_odds >= model.threshold
-    found = {"prompt_injection": orders, "hidden_text": hidden}
-    scores = {"prompt_injection": 1 / (1 + math.exp(-max(-60.0, min(60.0, log_odds)))), "hidden_text": float(hidden)}
+    harms = screen.scores(text)
+    found = {flag.category for flag in screen.flags(text, tuple(harms))}
+    categories = {name: name in found for name in harms}
+    categories |= {"prompt_injection": log_odds >= model.threshold, "hidden_text": hidden}
+    scores = {**harms, "prompt_injection": probability(log_odds), "hidden_text": float(hidden)}
     return {
-        "flagged": orders or hidden,
-        "categories": {**dict.fromkeys(NOT_JUDGED, False), **found},
-        "category_scores": {**dict.fromkeys(NOT_JUDGED, 0.0), **scores},
-        "category_applied_input_types": {**{name: [] for name in NOT_JUDGED}, **{name: ["text"] for name in JUDGED}},
+        "flagged": any(categories.values()),
+        "categories": {**dict.fromkeys(OF_OPENAI, False), **categories},
+        "category_scores": {**dict.fromkeys(OF_OPENAI, 0.0), **scores},
+        "category_applied_input_types": {**{name: [] for name in OF_OPENAI}, **{name: ["text"] for name in scores}},
     }
 
 

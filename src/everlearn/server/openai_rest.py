@@ -67,7 +67,7 @@ async def complete(body: CompletionRequest, request: Request, room: InRoom, tena
     asker = Asker(room, tenant, caller)
     if not body.stream:
         return JSONResponse(await completed(asker, body, request))
-    chunks = _chunks(asker, body, _head(body), _asks(asker, body))
+    chunks = _chunks(asker, body, _head(body), await run_in_threadpool(_asks, asker, body))
     first = await anext(chunks)
     return streamed(_with(first, chunks))
 
@@ -78,7 +78,8 @@ async def completed(asker: Asker, body: CompletionRequest, request: Request | No
     Raises:
         EverlearnError: it cannot be answered.
     """
-    wanted = asking.together([asking.whole(asker, ask) for ask in _asks(asker, body)])
+    asks = await run_in_threadpool(_asks, asker, body)
+    wanted = asking.together([asking.whole(asker, ask) for ask in asks])
     answers = await asking.unless_gone(wanted, request)
     prompts = [text for text in body.prompts for _ in range(body.n)]
     choices = [
@@ -96,7 +97,8 @@ def _asks(asker: Asker, body: CompletionRequest) -> list[Ask]:
         raise SettingsError("suffix and best_of are not known to this server.", hint="Leave them out.")
     if not 1 <= len(body.prompts) <= MOST_TEXTS:
         raise SettingsError(f"prompt holds {len(body.prompts)} texts.", hint=f"Wanted: 1 to {MOST_TEXTS:,}.")
-    return [asking.ask_of(asker, body, [Message("user", text)], n) for text in body.prompts for n in range(body.n)]
+    passed = [asking.taken_in(asker, [Message("user", text)]) for text in body.prompts]
+    return [asking.ask_of(asker, body, said, n, filtered=filtered) for said, filtered in passed for n in range(body.n)]
 
 
 def _head(body: CompletionRequest) -> dict[str, Any]:

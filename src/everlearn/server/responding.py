@@ -7,7 +7,7 @@ those that go on from it.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -15,11 +15,12 @@ from starlette.concurrency import run_in_threadpool
 
 from everlearn.engine.ticket import Piece
 from everlearn.errors import EverlearnError
-from everlearn.records import Answer, Message
+from everlearn.records import Answer, Filtered, Message
 from everlearn.server import asking
 from everlearn.server.answer_form import grammar_of
 from everlearn.server.answering import Ask
 from everlearn.server.asking import Asker
+from everlearn.server.filters import Filters
 from everlearn.server.intents import Intent, intent_of
 from everlearn.server.memory_tools import MEMORY_TOOLS, carried_out, learned, ours
 from everlearn.server.response_shapes import Item, ResponseRequest, messages_in
@@ -29,6 +30,7 @@ from everlearn.store.objects import StoredObject
 
 Event = dict[str, Any]
 KIND = "response"
+CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}  # why a response is incomplete
 
 
 @final
@@ -42,6 +44,7 @@ class Responding:
         items: its input.
         before: items of the responses that it goes on from.
         session: conversation that its turn is kept in.
+        filtered: what filters found in its input, which has passed them.
     """
 
     asker: Asker
@@ -49,6 +52,7 @@ class Responding:
     items: list[Item]
     before: list[Item]
     session: str
+    filtered: tuple[Filtered, ...] = ()
     id: str = field(default_factory=lambda: f"resp_{new_id()}")
     created_at: int = field(default_factory=lambda: int(time.time()))
     output: list[Item] = field(default_factory=list)
@@ -71,7 +75,7 @@ class Responding:
         if body.instructions:
             said = [Message("system", body.instructions), *said]
         grammar = self.tools.grammar or grammar_of(body.text.format if body.text else None)
-        found = asking.ask_of(self.asker, body.sampled(), with_tools(said, self.known), 0, grammar)
+        found = asking.ask_of(self.asker, body.sampled(), with_tools(said, self.known), 0, grammar, self.filtered)
         return replace(found, session=self.session)
 
     def intent(self) -> Intent | None:
@@ -93,7 +97,7 @@ class Responding:
     def told(self, status: str, answer: Answer | None = None, error: EverlearnError | None = None) -> dict[str, Any]:
         """The response as it stands."""
         body = self.body
-        cut = answer is not None and answer.finish_reason == "length"
+        cut = None if answer is None else CUT.get(answer.finish_reason)
         form = body.text.format if body.text else {"type": "text"}
         told: dict[str, Any] = {
             "id": self.id,
@@ -102,7 +106,7 @@ class Responding:
             "status": status,
             "completed_at": int(time.time()) if status == "completed" else None,
             "error": {"code": "server_error", "message": str(error)} if error else None,
-            "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+            "incomplete_details": {"reason": cut} if cut else None,
             "instructions": body.instructions,
             "max_output_tokens": body.max_output_tokens,
             "model": body.model,
@@ -129,13 +133,34 @@ def begun(asker: Asker, body: ResponseRequest) -> Responding:
     """A response whose input was read.
 
     Raises:
+        ContentFilterError: the input may not be asked.
         EverlearnError: the input cannot be read, or what it goes on from is not there.
     """
     body, before, session = body.checked(), [], f"resp-{new_id()}"
     if body.previous_response_id:
         kept = asker.tenant.objects.get(KIND, body.previous_response_id).body
         before, session = [*kept["before"], *kept["input"], *kept["response"]["output"]], kept["session"]
-    return Responding(asker, body, body.items(), before, session)
+    filters, found = Filters(asker.room, asker.tenant), list[Filtered]()
+    items = body.items()
+    if filters.looks("input"):
+        items = [_passed(filters, item, found) for item in items]
+        body = body.model_copy(update={"instructions": _instructions(filters, body.instructions, found)})
+    return Responding(asker, body, items, before, session, tuple(dict.fromkeys(found)))
+
+
+def _passed(filters: Filters, item: Item, found: list[Filtered]) -> Item:
+    """An item as it may be asked and kept; raises ContentFilterError where it may not."""
+    if item["type"] == "function_call_output":
+        return {**item, "output": filters.text(item["output"], "input", found)}
+    if item["type"] == "function_call":
+        return {**item, "arguments": filters.text(item["arguments"], "input", found, personal_only=True)}
+    own = item["role"] != "user"
+    parts = [{**p, "text": filters.text(p["text"], "input", found, personal_only=own)} for p in item["content"]]
+    return {**item, "content": parts}
+
+
+def _instructions(filters: Filters, text: str | None, found: list[Filtered]) -> str | None:
+    return text and filters.text(text, "input", found, personal_only=True)
 
 
 async def events(work: Responding) -> AsyncIterator[Event]:
@@ -160,7 +185,7 @@ async def events(work: Responding) -> AsyncIterator[Event]:
         return
     answer = writer.answer
     assert answer is not None, "an answer has an end"
-    status = "incomplete" if answer.finish_reason == "length" else "completed"
+    status = "incomplete" if answer.finish_reason in CUT else "completed"
     response = await run_in_threadpool(_kept, work, work.told(status, answer), answer)
     yield work.event(f"response.{status}", response=response)
 
@@ -192,7 +217,7 @@ class _Writer:
                 yield told
             return
         self.answer, work = piece, self._work
-        words, calls = self._splitter.end()
+        words, calls = self._end()
         if ours(calls, work.tools):
             confirmed, work.done = await run_in_threadpool(carried_out, work.asker, calls)
             words, calls = words + confirmed, []
@@ -206,6 +231,12 @@ class _Writer:
         for call in calls:
             for told in self._called(call):
                 yield told
+
+    def _end(self) -> tuple[str, Sequence[Call]]:
+        """Words that were held back, and calls; none where the answer was blocked: one may not be whole."""
+        words, calls = self._splitter.end()
+        assert self.answer is not None, "called with the answer"
+        return words, [] if self.answer.finish_reason == "content_filter" else calls
 
     def _words(self, words: str) -> list[Event]:
         if not words:
@@ -227,7 +258,7 @@ class _Writer:
         if self._item is None:
             return []
         assert self.answer is not None, "closed at the end"
-        status = "incomplete" if self.answer.finish_reason == "length" else "completed"
+        status = "incomplete" if self.answer.finish_reason in CUT else "completed"
         item = {**self._item, "status": status, "content": [_part(self._text)]}
         self._work.output.append(item)
         return [

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from everlearn.errors import EverlearnError, InputError, OverloadedError
 from everlearn.server.asking import Asker
 from everlearn.server.caller import Caller, may
-from everlearn.server.faults import body_of, status_of
+from everlearn.server.faults import body_of, status_of, told
 from everlearn.server.responding import begun, events
 from everlearn.server.response_shapes import ResponseRequest
 from everlearn.server.room import Room, room_of, tenant_of
@@ -68,8 +68,8 @@ class _Lanes:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            told = body_of(400, f"{place}: {first['msg']}.", code="invalid_value", param=place)
-            await self._send(lane, {"type": "error", "status": 400, **told})
+            fault = body_of(400, f"{place}: {first['msg']}.", code="invalid_value", param=place)
+            await self._send(lane, {"type": "error", "status": 400, **fault})
         except asyncio.QueueFull:
             await self._refuse(lane, OverloadedError(f"{_MOST_QUEUED} frames of this stream wait already."))
         except EverlearnError as error:
@@ -99,7 +99,7 @@ class _Lanes:
 
     async def _refuse(self, lane: str, error: EverlearnError) -> None:
         status = status_of(error)
-        await self._send(lane, {"type": "error", "status": status, **body_of(status, str(error), code=error.code)})
+        await self._send(lane, {"type": "error", "status": status, **told(error)})
 
     async def _send(self, lane: str, event: dict[str, Any]) -> None:
         async with self._sending:

@@ -9,6 +9,8 @@ from typing import cast, final
 
 from starlette.requests import HTTPConnection
 
+from everlearn.safety.policy import Policy
+from everlearn.safety.screen import Screen
 from everlearn.server.answer_cache import AnswerCache
 from everlearn.server.answering import Answering
 from everlearn.server.caller import Caller, caller_of
@@ -40,6 +42,7 @@ class ServerSettings:
         teach_in_chat: messages such as "Remember: ..." and "No, it is ..." teach, where the key may teach.
         cors: origins of pages that may call the server.
         rates: limits of each key.
+        policy: what is filtered in tenants that have not said so themselves.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +56,7 @@ class ServerSettings:
     teach_in_chat: bool = True
     cors: tuple[str, ...] = ()
     rates: Rates = field(default_factory=Rates)
+    policy: Policy = field(default_factory=Policy)
 
 
 @final
@@ -69,6 +73,7 @@ class Room:
     jobs: Jobs
     cache: AnswerCache
     replies: Replies
+    screen: Screen
 
     def tenant(self, caller: Caller) -> Tenant:
         """The state of the caller's tenant."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from everlearn.corpus.documents import is_lesson_file
 from everlearn.corpus.lesson_files import LessonLine, read_lessons
-from everlearn.errors import EverlearnError, InputError, NotFoundError
+from everlearn.errors import ContentFilterError, EverlearnError, InputError, NotFoundError
 from everlearn.learning.documents import lessons_in_file
 from everlearn.records import Feedback, Lesson
 from everlearn.server.caller import Caller, may
@@ -170,6 +170,8 @@ def _document(
 def _lessons(
     room: Room, tenant: Tenant, lines: list[LessonLine], progress: Progress, *, skip_bad: bool, dry_run: bool
 ) -> dict[str, Any]:
+    if not dry_run:
+        lines = [_screened(tenant, line) for line in lines]
     good = [line.lesson for line in lines if line.lesson is not None]
     bad = [{"line": line.number, "error": line.error} for line in lines if line.lesson is None]
     told: dict[str, Any] = {"lessons": len(good), "bad": len(bad), "errors": bad[:_MOST_ERRORS]}
@@ -179,12 +181,22 @@ def _lessons(
         raise InputError(f"{len(bad)} lines cannot be read, the first is line {bad[0]['line']}: {bad[0]['error']}")
     with room.metrics.teaching(len(good)):
         outcomes = tenant.learner.teach_many(
-            good, batch_size=64, progress=lambda done, total: progress("learning", done, total)
+            good, batch_size=64, progress=lambda done, total: progress("learning", done, total), screened=True
         )
     room.metrics.judged(outcomes)
     known = sum(outcome.known for outcome in outcomes)
     held = sum(outcome.lesson.status == "quarantined" for outcome in outcomes)
     return {**told, "taught": len(outcomes) - known, "known": known, "quarantined": held}
+
+
+def _screened(tenant: Tenant, line: LessonLine) -> LessonLine:
+    """A line whose lesson may not be learned is a bad one; the others are learned all the same."""
+    if line.lesson is None:
+        return line
+    try:
+        return replace(line, lesson=tenant.learner.screened(line.lesson))
+    except ContentFilterError as error:
+        return replace(line, lesson=None, error=error.message)
 
 
 @router.post("/feedback", status_code=201)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from everlearn.records import Lesson, Recalled, Receipt, TableSettings, Turn
+from everlearn.records import Filtered, Lesson, Recalled, Receipt, TableSettings, Turn
 from everlearn.store.times import micros, moment
 
 
@@ -95,6 +95,7 @@ def turn_of(row: Row[Any]) -> Turn:
         fields["as_of"] = datetime.fromisoformat(fields["as_of"])
     fields["tables"] = tuple(fields["tables"])
     fields["recalled"] = tuple(Recalled(**recalled) for recalled in fields["recalled"])
+    fields["filters"] = tuple(Filtered(**filtered) for filtered in fields.get("filters", ()))
     written_at = moment(row.created_at)
     assert written_at is not None, "a turn without a time"
     return Turn(
