@@ -72,13 +72,13 @@ class Settings(BaseSettings):
     """Of conversations: full = until the model's context ends, unlimited = no end, the newest tokens are held."""
     window: int = Field(default=0, ge=0)
     """Tokens that an unlimited conversation holds; 0 = what the model reads, at most 4,096."""
-    guard_url: str = ""
-    """Base address of a guard model that the server's filters may ask (category guard); empty = there is none."""
+    guard_url: str | None = None
+    """Base address of a guard model that the server's filters may ask (category guard)."""
     guard_model: str = "guard"
     """Its name there."""
     guard_form: Literal["moderation", "chat"] = "moderation"
     """How it is asked: by moderations, or as a chat model that says safe or unsafe."""
-    guard_key: str = ""
+    guard_key: str | None = None
     """Sent to it as a bearer token."""
     guard_timeout: float = Field(default=5.0, gt=0)
     """Seconds that one call to it may take."""
@@ -241,10 +241,10 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
     from everlearn.store.objects import ObjectStore
 
     where = GuardSettings(
-        settings.guard_url,
+        settings.guard_url or "",
         settings.guard_model,
         settings.guard_form,
-        settings.guard_key,
+        settings.guard_key or "",
         settings.guard_timeout,
         settings.guard_unreachable,
     )

@@ -1,4 +1,4 @@
-"""Filters of tenants: on every way in, on lessons, on what is read, on answers, streamed ones too; told without text."""
+"""Filters of tenants: on every way in, on lessons, on what is read, on answers and their streams; told without text."""
 
 from __future__ import annotations
 
