@@ -86,6 +86,7 @@ def forget(
         settings = settings_of(choice_of(ctx))
         policy, unlearn = settings.backups, partial(unlearned, settings.adapters_folder)
         forgotten = forgetting.forget(store, derived, ids, policy=policy, criteria=request.criteria, unlearn=unlearn)
+        store.scrub()
     if receipt is not None:
         _copy(Path(forgotten.receipt), receipt)
     if json:

@@ -63,6 +63,9 @@ def forget(
 ) -> Forgotten:
     """Remove lessons: from backups, by policy; then rows, turns and search index; then all that was derived of them.
 
+    The caller has to call `store.scrub` then: until it does, bytes of them are in the file of the store. That takes
+    seconds for a million lessons, in which nobody should have to wait for the memory's lock.
+
     Backups go first: where the process ends in between, a backup lacks a lesson that is still there, which is what was
     wanted of it, and not the other way round.
 
@@ -87,7 +90,7 @@ def forget(
     files = backups.without(store.folder, gone, policy)
     turns = sum(store.turns_resting_on(each) for each in gone)
     seq = store.seq()
-    restored = store.forget(gone)
+    restored = store.forget(gone, scrub=False)
     removed = derived.delete(gone)
     adapters = unlearn(gone) if unlearn is not None else ()
     outcome = Forgotten(tuple(gone), tuple(restored), turns, removed, adapters, files)

@@ -257,6 +257,7 @@ class Learner:
             )
             memory.corrections.drop(gone)
             memory.refresh()
+        memory.store.scrub()  # outside the lock: others ask meanwhile
         return outcome
 
     def would_forget(self, what: str | Iterable[str] | ForgetRequest) -> Forgotten:

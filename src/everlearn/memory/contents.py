@@ -123,8 +123,9 @@ class Contents:
         filed: dict[str, int] = {}  # table -> change up to which its files are true
         built = False
         for name in self._read_tables():
-            saved = self._filing.read(name) if self._pairs(name) >= self._filing.large // 2 else None
-            if saved is None and self._pairs(name) >= self._filing.large:
+            pairs = self._pairs(name)
+            saved = self._filing.read(name) if pairs >= max(self._filing.large // 2, 1) else None
+            if saved is None and pairs >= self._filing.large:
                 saved = self._filing.from_store(name, seq)
                 built = True
             if saved is not None:
@@ -149,7 +150,7 @@ class Contents:
     def _pairs(self, table: str) -> int:
         """How many active lessons of a table would lie in files."""
         if not self._filing.possible:
-            return 0
+            return 0  # there is no place for files
         return sum(self._store.count(LessonQuery(table=table, status="active", kind=kind)) for kind in FILED)
 
     def _file(self, table: LookupTable, saved: SavedEntries) -> None:

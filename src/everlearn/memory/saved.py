@@ -20,8 +20,8 @@ from everlearn.memory.coded import CodedLists
 from everlearn.store.row_files import RowFiles
 from everlearn.store.row_folder import ID, ID_TYPE, Rows
 
-PROBES = 96
-RESCORED = 160  # of a query's nearest codes
+PROBES = 64
+RESCORED = 384  # of a query's nearest codes; each entry has two
 _GROWTH = 4  # clusters are made anew when there are so many times the entries they were made for
 _MOST_DEAD = 0.25  # share of removed rows at which files are rewritten without them
 _AT_ONCE = 65_536
@@ -158,14 +158,16 @@ class SavedEntries:
     def search(self, vector: NDArray[np.float32], most: int) -> list[tuple[str, float]]:
         """About the `most` nearest entries of a unit vector [K], nearest first, with their cosines."""
         places = self._lists.search(vector, probes=PROBES, most=max(RESCORED, 2 * most))
-        places = places[~self._dead[places] & (self._rows.columns[ID][places] != b"")]
+        places = places[~self._dead[places]]
         # A damaged vector would rank anywhere, so all that are scored are checked, not only the best.
-        sound = self.files.intact(self._rows, places)
-        self.damaged.update(self._id(int(p)) for p in places[~sound])
-        places = places[sound]
-        rows = torch.from_numpy(self._rows.columns["vectors"][places].astype(np.float32))
+        read, sound = self.files.checked(self._rows, places)
+        if not sound.all():
+            self.damaged.update(self._id(int(p)) for p in places[~sound])
+        rows = torch.from_numpy(read["vectors"]).float()
         scores = torch.mv(rows, torch.from_numpy(np.array(vector, np.float32))).numpy()
-        found = [(self._id(int(places[n])), float(scores[n])) for n in np.argsort(-scores, kind="stable")[:most]]
+        scores[~sound] = -np.inf
+        best = np.argsort(-scores, kind="stable")[:most]
+        found = [(self._id(int(places[n])), float(scores[n])) for n in best if sound[n]]
         return sorted((pair for pair in found if pair[0]), key=lambda pair: (-pair[1], pair[0]))
 
     def append(self, entries: NewEntries, seq: int, still: Still) -> None:

@@ -107,7 +107,10 @@ class InMemoryLessonStore:
                 self._record("superseded", old)
             return self.seq()
 
-    def forget(self, ids: Iterable[str]) -> list[str]:
+    def scrub(self) -> None:
+        """Nothing is left of what was removed."""
+
+    def forget(self, ids: Iterable[str], *, scrub: bool = True) -> list[str]:
         """Remove lessons, their turns and records of their imports; returns the ids that became active again.
 
         Raises:

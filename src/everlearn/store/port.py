@@ -129,12 +129,17 @@ class LessonStore(Protocol):
         """
         ...
 
-    def forget(self, ids: Iterable[str]) -> list[str]:
+    def forget(self, ids: Iterable[str], *, scrub: bool = True) -> list[str]:
         """Remove lessons from disk, not merely hide them, together with the turns that rest on them.
 
         What a forgotten lesson had superseded is linked to the forgotten lesson's own successor, or becomes active
         again. Records of imports into the tables that the lessons were in are removed in the same transaction, as are
         those of files whose lessons went each to its own table: importing such a file again teaches what is missing.
+
+        Args:
+            ids: of lessons.
+            scrub: also rebuild the files without their bytes, which takes seconds for a million lessons; else the
+                caller has to call `scrub`, when it does not make others wait.
 
         Returns:
             Ids of lessons that became active again.
@@ -142,6 +147,10 @@ class LessonStore(Protocol):
         Raises:
             LessonNotFoundError: an id is unknown; nothing is removed.
         """
+        ...
+
+    def scrub(self) -> None:
+        """Make the bytes of what was removed leave the files, where they are still there."""
         ...
 
     def lesson(self, lesson_id: str) -> Lesson:

@@ -33,7 +33,8 @@ def row_checks(columns: Sequence[NDArray[Any]], rows: int) -> NDArray[np.uint64]
     for first in range(0, rows, _AT_ONCE):
         part = [_bytes(column[first : first + _AT_ONCE]) for column in columns]
         packed = np.concatenate(part, axis=1) if len(part) > 1 else part[0]
-        packed = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
+        if packed.shape[1] % 8:
+            packed = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
         words = np.ascontiguousarray(packed).view(np.uint64)
         sums[first : first + _AT_ONCE] = (words * _FACTORS[: words.shape[1]]).sum(axis=1, dtype=np.uint64)
     return np.maximum(sums, np.uint64(1))

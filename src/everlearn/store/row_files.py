@@ -78,10 +78,15 @@ class RowFiles:
             return None
         return rows
 
-    def intact(self, rows: Rows, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[M], whether the lazy columns of rows [M] are as they were written."""
+    def checked(self, rows: Rows, places: NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+        """The lazy columns of rows [M] as they are now, and [M] whether they are as they were written, or wiped."""
         some = {c.name: rows.columns[c.name][places] for c in self._checked[True]}
-        return np.asarray(self._checks(some, lazy=True) == rows.columns[_LAZY_CHECK][places])
+        wanted = rows.columns[_LAZY_CHECK][places]
+        return some, np.asarray((wanted == 0) | (self._checks(some, lazy=True) == wanted))
+
+    def intact(self, rows: Rows, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[M], whether the lazy columns of rows [M] are there as they were written."""
+        return np.asarray(self.checked(rows, places)[1] & (rows.columns[_LAZY_CHECK][places] != 0))
 
     def current(self, rows: Rows) -> bool:
         """Whether nobody has published anything since `rows` was read."""

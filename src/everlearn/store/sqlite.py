@@ -127,8 +127,10 @@ class SqliteLessonStore:
             lesson_rows.supersede(connection, dict.fromkeys(superseded, lesson_id), ())
             return log.newest(connection)
 
-    def forget(self, ids: Iterable[str]) -> list[str]:
+    def forget(self, ids: Iterable[str], *, scrub: bool = True) -> list[str]:
         """Remove lessons, their turns and records of their imports from disk; returns the ids that became active again.
+
+        Without `scrub` the caller has to call it: until then bytes of them are in the files.
 
         Raises:
             LessonNotFoundError: an id is unknown; nothing is removed.
@@ -136,8 +138,12 @@ class SqliteLessonStore:
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return []
-        with self._removing() as connection:
+        with self._removing(scrub=scrub) as connection:
             return lesson_rows.remove(connection, wanted)
+
+    def scrub(self) -> None:
+        """Make the bytes of what was removed leave the files, where they are still there."""
+        self._scrub_if_due()
 
     def lesson(self, lesson_id: str) -> Lesson:
         """One lesson, or LessonNotFoundError."""
@@ -291,14 +297,15 @@ class SqliteLessonStore:
         self._scrub_if_due()
 
     @contextmanager
-    def _removing(self) -> Iterator[Connection]:
+    def _removing(self, *, scrub: bool = True) -> Iterator[Connection]:
         with self._database.writing() as connection:
             # Noted in the same transaction, so that a crash before the scrub leaves it to the next opening. Each has a
             # note of its own: who scrubs crosses out only what was removed before.
             connection.execute(upkeep.insert(), {"task": f"scrub {new_id()}"})
             yield connection
         self._to_scrub = True
-        self._scrub_if_due()
+        if scrub:
+            self._scrub_if_due()
 
     def _scrub_notes(self) -> list[str]:
         with self._database.reading() as connection:
