@@ -126,7 +126,13 @@ def pretrain(
     """
     from everlearn.cli.train_run import run_pretraining
 
-    given = {"size": size, "variant": variant, "tokens": tokens, "rate": rate, "data": data}
+    given = {
+        "size": size and size.lower(),
+        "variant": variant and variant.lower(),
+        "tokens": tokens,
+        "rate": rate,
+        "data": data,
+    }
     settings, folder = _settings(ctx, config, changes, {n: v for n, v in given.items() if v is not None}, out, resume)
     report = run_pretraining(
         settings, folder, resume=resume, dry_run=dry_run, tensorboard=tensorboard, quiet=json == STDOUT
