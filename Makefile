@@ -1,6 +1,7 @@
 # make demo   teach, ask, forget on a real model (ARGS=--json for data)
 # make pretrain-demo  trains a 15M model on public-domain novels from nothing, in 20 minutes on two cores
 # make check  format, lint, types, floors, fast tests: under a minute
+# make slow-tests   measures which tests are too slow for `make check` (tests/slow_tests.txt)
 # make test   all tests, the real model included
 # make test-studio   the studio in a real browser (Debian: apt-get install chromium)
 # make screenshots   pictures of all tabs, light and dark, into docs/studio
@@ -15,7 +16,7 @@ endif
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 ARGS ?=
 
-.PHONY: help demo pretrain-demo check test test-studio screenshots format docs clean
+.PHONY: help demo pretrain-demo check slow-tests test test-studio screenshots format docs clean
 help:
 	@sed -n 's/^# //p' Makefile
 
@@ -31,6 +32,9 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n auto -m "not slow and not model and not gemma" $(ARGS)
+
+slow-tests: $(VENV)/.dev
+	$(BIN)/pytest -q -n auto -m "not model and not gemma" --note-slow $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -n auto $(ARGS)

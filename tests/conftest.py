@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,40 @@ from toys import toy_engine, toy_learner, toy_parts
 WEIGHTS_HOME = Path(
     os.environ.get("EVERLEARN_TEST_HOME") or os.environ.get("EVERLEARN_HOME") or Path.home() / ".everlearn"
 )
+
+
+SLOW_TESTS = Path(__file__).parent / "slow_tests.txt"
+SLOW = 0.1  # seconds of a test function, over all its parameters
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--note-slow`: measure which tests `make check` leaves to `make test`."""
+    parser.addoption("--note-slow", action="store_true", help=f"write the tests slower than {SLOW} s to {SLOW_TESTS}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that were measured to be slow are marked so: no list of marks has to be kept by hand."""
+    slow = set(SLOW_TESTS.read_text(encoding="utf-8").split())
+    for item in items:
+        if _function(item.nodeid) in slow:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Write what was measured, where that is asked for."""
+    if not config.getoption("--note-slow"):
+        return
+    taken: Counter[str] = Counter()
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if isinstance(report, pytest.TestReport):
+            taken[_function(report.nodeid)] += report.duration
+    slow = sorted(name for name, seconds in taken.items() if seconds > SLOW)
+    SLOW_TESTS.write_text("".join(f"{name}\n" for name in slow), encoding="utf-8")
+    terminalreporter.write_line(f"{len(slow)} of {len(taken)} test functions take more than {SLOW} s: {SLOW_TESTS}")
+
+
+def _function(nodeid: str) -> str:
+    return nodeid.split("[")[0]
 
 
 @pytest.fixture(scope="session", autouse=True)
