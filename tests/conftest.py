@@ -54,7 +54,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _function(nodeid: str) -> str:
-    return nodeid.split("[")[0]
+    return nodeid.partition("[")[0]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,10 +20,11 @@ from everlearn.errors import (
 )
 from everlearn.evaluation.acceptance import AcceptanceLimits
 from everlearn.learning import sleep as sleep_module
-from everlearn.learning.sleep import adapter_name
+from everlearn.learning.night import adapter_name
 from everlearn.learning.sleep_files import REPLAY, VERDICTS
 from everlearn.learning.sleep_lock import LOCK
 from everlearn.learning.sleep_settings import SleepSettings
+from everlearn.learning.teachers import Reply
 from everlearn.learning.training_settings import TrainingSettings
 from everlearn.records import Lesson
 from everlearn.store.in_memory import InMemoryDerivedStore, InMemoryLessonStore
@@ -309,3 +310,23 @@ def test_no_checkpoint_is_written_or_loaded_during_a_sleep(night, tmp_path):
         with pytest.raises(StoreBusyError):
             learner.load_checkpoint(saved)
     assert not (tmp_path / "again.zip").exists()
+
+
+def test_wordings_of_a_model_are_trained_on(tmp_path):
+    from everlearn.learning.rewording import Rewording
+    from everlearn.learning.sleep import Sleep
+
+    class Teacher:
+        name = "toy"
+
+        def ask(self, prompts):
+            return [Reply("The one who bakes, who is it?\nWho sings, who is the one?") for _ in prompts]
+
+    with closing(taught(tmp_path, LESSONS)[0]) as learner:
+        features = learner.engine.specialists.features
+        rewording = Rewording(Teacher(), features, alike=-1.0)
+        night = Sleep(learner.engine, SETTINGS, rewording=rewording)._night("d")
+        asked = [list(night.wordings[lesson.id].asked) for lesson in night.lessons]
+        assert asked == [["Who bakes?", "The one who bakes, who is it?"], ["Who sings?", "Who sings, who is the one?"]]
+        (verdict,) = learner.sleep("d", settings=SETTINGS, rewording=rewording)
+        assert verdict.accepted

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group, RenderableType
@@ -12,7 +15,13 @@ from everlearn.cli import options
 from everlearn.cli.opening import choice_of, open_learner
 from everlearn.cli.progress import named_steps_progress
 from everlearn.cli.screen import document, grid, show, show_json, visible
+from everlearn.errors import SettingsError
 from everlearn.records import Verdict
+
+if TYPE_CHECKING:
+    from everlearn.learning.learner import Learner
+    from everlearn.learning.rewording import Rewording
+    from everlearn.learning.teachers import Endpoint
 
 REFUSED = 1
 _FIGURES = ("reliability", "generality", "locality", "drift", "lost")
@@ -28,6 +37,28 @@ def sleep(
     rate: Annotated[float, typer.Option("--rate", metavar="NUMBER", help="Learning rate.")] = 1e-3,
     rank: Annotated[int, typer.Option("--rank", metavar="N", min=1, help="Rank of a new adapter.")] = 16,
     wordings: Annotated[int, typer.Option("--wordings", metavar="N", min=1, help="Wordings of each lesson.")] = 8,
+    restate: Annotated[
+        str,
+        typer.Option(
+            "--restate",
+            metavar="templates|base|URL",
+            help="Who puts lessons in other words: templates, also the base model, or also a model at an address.",
+        ),
+    ] = "templates",
+    teacher_model: Annotated[
+        str, typer.Option("--teacher-model", metavar="NAME", help="Name of the model at the address.")
+    ] = "",
+    key_env: Annotated[
+        str, typer.Option("--key-env", metavar="VARIABLE", help="Environment variable that holds the address's key.")
+    ] = "OPENAI_API_KEY",
+    null_space: Annotated[
+        float,
+        typer.Option(
+            "--null-space",
+            metavar="SHARE",
+            help="Share of each layer's directions, those unrelated text uses least, that are learned in; 1 = all.",
+        ),
+    ] = 0.5,
     strength: Annotated[
         float, typer.Option("--strength", metavar="NUMBER", help="Pull to the version before (EWC); 0 = off.")
     ] = 1.0,
@@ -49,15 +80,49 @@ def sleep(
     from everlearn.specialists.settings import AdapterSettings
 
     training = TrainingSettings(epochs=epochs, rate=rate, strength=strength, seed=seed)
-    settings = SleepSettings(training, AdapterSettings(rank=rank), wordings=wordings, fresh=fresh).checked()
-    with open_learner(choice_of(ctx)) as learner, named_steps_progress() as progress:
-        verdicts = learner.sleep(domain, settings=settings, progress=progress)
+    shape = AdapterSettings(rank=rank)
+    settings = SleepSettings(training, shape, wordings=wordings, null_space=null_space, fresh=fresh).checked()
+    place = _place(restate, teacher_model, key_env)
+    with open_learner(choice_of(ctx)) as learner, ExitStack() as stack:
+        rewording = stack.enter_context(_rewording(learner, restate, place))
+        progress = stack.enter_context(named_steps_progress())
+        verdicts = learner.sleep(domain, settings=settings, rewording=rewording, progress=progress)
     if json:
         show_json({"verdicts": [document(verdict) for verdict in verdicts]})
     else:
         show(verdicts_view(verdicts))
     if not all(verdict.accepted for verdict in verdicts):
         raise typer.Exit(REFUSED)
+
+
+def _place(restate: str, model: str, key_env: str) -> Endpoint | None:
+    """The address that rewords, if one does; told before anything is loaded where that cannot be."""
+    if restate in ("templates", "base"):
+        return None
+    from everlearn.learning.teachers import Endpoint
+
+    if not restate.startswith(("http://", "https://")):
+        raise SettingsError(f"--restate is {restate!r}.", hint="Wanted: templates, base, or an address up to /v1.")
+    if not model:
+        raise SettingsError("The address needs a model's name.", hint="Give it with --teacher-model.")
+    return Endpoint(restate, model, os.environ.get(key_env, ""))
+
+
+@contextmanager
+def _rewording(learner: Learner, restate: str, place: Endpoint | None) -> Iterator[Rewording | None]:
+    """What puts lessons in other words besides the templates."""
+    specialists = learner.engine.specialists
+    if restate == "templates" or specialists is None:
+        yield None
+        return
+    from everlearn.learning.rewording import Rewording, by_the_base
+    from everlearn.learning.teachers import EndpointTeacher
+
+    if place is None:
+        yield Rewording(by_the_base(learner.engine), specialists.features)
+        return
+    with closing(EndpointTeacher(place)) as remote:
+        yield Rewording(remote, specialists.features)
 
 
 def verdicts_view(verdicts: list[Verdict]) -> RenderableType:

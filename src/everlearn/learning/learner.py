@@ -40,6 +40,7 @@ from everlearn.records import (
 from everlearn.store.port import ImportProgress
 
 if TYPE_CHECKING:
+    from everlearn.learning.rewording import Rewording
     from everlearn.learning.sleep_settings import SleepSettings
     from everlearn.learning.training_log import TrainingWatch
 
@@ -379,6 +380,7 @@ class Learner:
         domain: str | None = None,
         *,
         settings: SleepSettings | None = None,
+        rewording: Rewording | None = None,
         progress: SleepProgress | None = None,
         watch: TrainingWatch | None = None,
     ) -> list[Verdict]:
@@ -387,6 +389,7 @@ class Learner:
         Args:
             domain: that of the lessons; None = every domain in which something is new.
             settings: how, and what a candidate has to reach.
+            rewording: asks a model for other wordings of each lesson; None = templates only.
             progress: called with (what, done, all).
             watch: called with an adapter's name and the figures of each update of its training.
 
@@ -396,11 +399,12 @@ class Learner:
         Raises:
             InputError: the domain has no lesson.
             StoreBusyError: another sleep is under way.
+            TeacherError: the model that rewords cannot be asked; nothing was changed.
             TrainingError: the loss was no number; nothing was changed.
         """
         from everlearn.learning.sleep import Sleep
 
-        night = Sleep(self.engine, settings, progress=progress, watch=watch)
+        night = Sleep(self.engine, settings, rewording=rewording, progress=progress, watch=watch)
         if domain is None:
             return night.all()
         verdict = night.domain(domain)

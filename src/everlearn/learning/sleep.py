@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
+
+from torch import Tensor
 
 from everlearn.engine.engine import Engine
 from everlearn.errors import InputError, SettingsError
@@ -18,10 +18,12 @@ from everlearn.evaluation.acceptance import Judged, Measured, judge
 from everlearn.learning.examples import Encoded, Example, digest_of, encoded
 from everlearn.learning.fisher import Anchor
 from everlearn.learning.general_prompts import general_prompts
+from everlearn.learning.night import Night, Unrelated, adapter_name, wordings_of
+from everlearn.learning.null_space import confine, confinement, input_covariances
 from everlearn.learning.probing import drift_of
 from everlearn.learning.replay import ReplayBuffer
-from everlearn.learning.restating import Restated, restated
 from everlearn.learning.retention import NEW, retention
+from everlearn.learning.rewording import Rewording
 from everlearn.learning.scoring import exact_answers
 from everlearn.learning.self_distillation import held_examples, lesson_examples, own_answers
 from everlearn.learning.sleep_files import REPLAY, anchor_path
@@ -33,30 +35,12 @@ from everlearn.learning.training_log import TrainingWatch
 from everlearn.learning.weights import AdapterWeights
 from everlearn.records import Lesson, Verdict
 from everlearn.specialists.adapter import Adapter
-from everlearn.specialists.adapters import Adapters
+from everlearn.specialists.settings import targets
 from everlearn.specialists.specialists import Specialists
 from everlearn.store.port import EVERYTHING
 
 Progress = Callable[[str, int, int], None]
 CANDIDATE = "candidate"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Night:
-    """What one domain's sleep works on."""
-
-    name: str
-    lessons: list[Lesson]
-    wordings: Mapping[str, Restated]
-    parent: Adapter | None
-    adapters: Adapters
-
-    @property
-    def new(self) -> list[Lesson]:
-        """Lessons that the version in use does not know."""
-        known = set(self.parent.lessons) if self.parent is not None else set()
-        return [lesson for lesson in self.lessons if lesson.id not in known]
 
 
 @final
@@ -69,6 +53,7 @@ class Sleep:
     Args:
         engine: with a folder of adapters.
         settings: how.
+        rewording: asks a model for other wordings of each lesson; None = templates only, which are the same every time.
         progress: called with (what, done, all).
         watch: called with the adapter's name and the figures of each update of its training.
 
@@ -81,6 +66,7 @@ class Sleep:
         engine: Engine,
         settings: SleepSettings | None = None,
         *,
+        rewording: Rewording | None = None,
         progress: Progress | None = None,
         watch: TrainingWatch | None = None,
     ) -> None:
@@ -90,6 +76,7 @@ class Sleep:
         self.settings = (settings or SleepSettings()).checked()
         self.specialists: Specialists = engine.specialists
         self._folder: Path = self.specialists.shelf.folder
+        self._rewording = rewording
         self._tell = progress or _silent
         self._watch = watch or (lambda _name, _step: None)
 
@@ -118,9 +105,9 @@ class Sleep:
             night = self._night(domain)
             if not night.new and not self.settings.fresh:
                 return None
-            held, probes = self._unrelated()
-            examples = self._train(night, held)
-            judged, right, answers = self._test(night, probes)
+            unrelated = self._unrelated()
+            examples = self._train(night, unrelated)
+            judged, right, answers = self._test(night, unrelated.probes)
             kept = retention(self.specialists.shelf, night.parent, night.lessons, right)
             verdict = self._settle(night, judged, answers, examples)
             if verdict.accepted:
@@ -129,18 +116,26 @@ class Sleep:
             note(self._folder, done)
             return done
 
-    def _night(self, domain: str) -> _Night:
+    def _night(self, domain: str) -> Night:
         lessons = [lesson for lesson in self._pairs() if lesson.domain == domain]
         if not lessons:
-            known = ", ".join(self.domains()) or "none yet"
-            raise InputError(f"The domain {domain!r} has no lesson to learn.", hint=f"Domains with lessons: {known}.")
+            there = ", ".join(self.domains()) or "none yet"
+            raise InputError(f"The domain {domain!r} has no lesson to learn.", hint=f"Domains with lessons: {there}.")
         name = adapter_name(domain)
         parent = self.specialists.current.get(name)
         ids = {lesson.id for lesson in lessons}
         if self.settings.fresh or (parent is not None and not set(parent.lessons) <= ids):
             parent = None  # what it knows is no longer what is taught: begin anew, so that nothing of it is left
-        wordings = {le.id: restated(le.prompt, le.answer, most=self.settings.wordings) for le in lessons}
-        return _Night(name, lessons, wordings, parent, self.specialists.workshop())
+        known = set(parent.lessons) if parent is not None else set()
+        more = self._reworded([le for le in lessons if le.id not in known])
+        most = self.settings.wordings
+        wordings = {le.id: wordings_of(le, more.get(le.id, ()), most=most) for le in lessons}
+        return Night(name, lessons, wordings, parent, self.specialists.workshop())
+
+    def _reworded(self, lessons: Sequence[Lesson]) -> Mapping[str, Sequence[str]]:
+        if self._rewording is None:
+            return {}
+        return self._rewording.of(lessons, progress=lambda done, total: self._tell("asking for wordings", done, total))
 
     def _pairs(self) -> list[Lesson]:
         """Lessons that are true now and can be asked without a context, oldest first."""
@@ -148,26 +143,27 @@ class Sleep:
         active = self.engine.memory.store.lessons(replace(EVERYTHING, status="active"))
         return [le for le in active if le.kind == "pair" and (le.valid_to is None or le.valid_to > now)]
 
-    def _unrelated(self) -> tuple[list[Example], list[Encoded]]:
-        """Unrelated prompts with the base model's own answers: to train on, and to probe with."""
+    def _unrelated(self) -> Unrelated:
+        """Unrelated prompts with the base model's own answers."""
         prompts = general_prompts()[: self.settings.general]
         rows = own_answers(
             self.engine, prompts, progress=lambda done, total: self._tell("asking the base model", done, total)
         )
         temperature = self.settings.training.temperature
-        return held_examples(
-            self.engine, prompts[::2], rows[::2], temperature=temperature, weight=self.settings.hold
-        ), rows[1::2]
+        held = held_examples(self.engine, prompts[::2], rows[::2], temperature=temperature, weight=self.settings.hold)
+        return Unrelated(held, rows[::2], rows[1::2])
 
-    def _train(self, night: _Night, held: Sequence[Example]) -> list[Example]:
+    def _train(self, night: Night, unrelated: Unrelated) -> list[Example]:
         """Train the candidate; returns the examples of its lessons."""
         mine: list[Example] = []
         for done, lesson in enumerate(night.new, start=1):
             temperature = self.settings.training.temperature
             mine += lesson_examples(self.engine, lesson, night.wordings[lesson.id], temperature=temperature)
             self._tell("restating", done, len(night.new))
+        held = unrelated.held
         copies = round(self.settings.general_share * len(mine) / max(len(held), 1))
         weights = self._candidate(night)
+        projections = self._confinement(night, weights, unrelated.rows)
         folder = self._folder / night.name / ".training"
         trainer = Trainer(
             weights,
@@ -175,24 +171,40 @@ class Sleep:
             self.settings.training,
             replay=self._replay(night),
             anchor=self._anchor(night),
+            projections=projections,
             folder=folder,
         )
         trainer.train(
-            [*mine, *list(held) * copies],
+            [*mine, *held * copies],
             progress=lambda done, total: self._tell("training", done, total),
             watch=lambda step: self._watch(night.name, step),
         )
         shutil.rmtree(folder)
         return mine
 
-    def _candidate(self, night: _Night) -> AdapterWeights:
+    def _candidate(self, night: Night) -> AdapterWeights:
         adapters = night.adapters
         adapters.create(CANDIDATE, self.settings.adapter, seed=self.settings.training.seed)
         if night.parent is not None:
             adapters.restore(CANDIDATE, adapters.state(adapters.load(night.parent.id)))
         return AdapterWeights(adapters, CANDIDATE)
 
-    def _replay(self, night: _Night) -> ReplayBuffer:
+    def _confinement(self, night: Night, weights: AdapterWeights, rows: Sequence[Encoded]) -> dict[str, Tensor]:
+        """Keep the candidate to directions that unrelated prompts hardly use; a new one begins inside them."""
+        if self.settings.null_space == 1:
+            return {}
+        covariances = input_covariances(
+            night.adapters.model,
+            targets(night.adapters.model, self.settings.adapter),
+            rows,
+            progress=lambda done, total: self._tell("looking for room", done, total),
+        )
+        projections = confinement(weights.parameters(), covariances, self.settings.null_space)
+        if night.parent is None:
+            confine(weights.parameters(), projections)
+        return projections
+
+    def _replay(self, night: Night) -> ReplayBuffer:
         """Examples of what the parent knows."""
         passing = ReplayBuffer(None, seed=self.settings.training.seed)
         if night.parent is not None:
@@ -201,11 +213,11 @@ class Sleep:
                 passing.add(e for e in kept.examples() if e.source in known)
         return passing
 
-    def _anchor(self, night: _Night) -> Anchor | None:
+    def _anchor(self, night: Night) -> Anchor | None:
         path = anchor_path(self._folder, night.parent) if night.parent is not None else None
         return Anchor.load(path) if path is not None and path.exists() else None
 
-    def _test(self, night: _Night, probes: Sequence[Encoded]) -> tuple[Judged, set[str], tuple[str, ...]]:
+    def _test(self, night: Night, probes: Sequence[Encoded]) -> tuple[Judged, set[str], tuple[str, ...]]:
         """Judge the candidate; also the ids of lessons that it answers as taught, and in every wording, unseen too."""
         questions = [(le, q) for le in night.lessons for q in (le.prompt, *night.wordings[le.id].held_out)]
         rows = [encoded(self.engine.text, Example(q, le.answer)) for le, q in questions]
@@ -230,7 +242,7 @@ class Sleep:
         everywhere = tuple(le.id for le in night.lessons if le.id not in failed)
         return judge(measured, self.settings.limits), as_taught, everywhere
 
-    def _asked(self, night: _Night, rows: Sequence[Encoded], adapter_id: str) -> list[bool]:
+    def _asked(self, night: Night, rows: Sequence[Encoded], adapter_id: str) -> list[bool]:
         return exact_answers(
             night.adapters.model,
             rows,
@@ -239,7 +251,7 @@ class Sleep:
             progress=lambda done, total: self._tell("testing", done, total),
         )
 
-    def _settle(self, night: _Night, judged: Judged, answers: tuple[str, ...], examples: list[Example]) -> Verdict:
+    def _settle(self, night: Night, judged: Judged, answers: tuple[str, ...], examples: list[Example]) -> Verdict:
         """Put an accepted candidate into use, the pointer last; of a refused one nothing stays."""
         ids = tuple(lesson.id for lesson in night.lessons)
         gone = set(ids) - {lesson.id for lesson in self._pairs()}
@@ -272,14 +284,6 @@ class Sleep:
         self.specialists.learn_routes(night.name, ids, [lesson.prompt for lesson in night.lessons])
         self.specialists.shelf.point(kept.name, kept.step)
         return Verdict(kept.id, True, (), judged.figures, ids, answers, parent)
-
-
-def adapter_name(domain: str) -> str:
-    """The name of a domain's adapter: the domain itself where it can be one, else a short form that is its own."""
-    plain = re.sub(r"[^a-z0-9_-]+", "-", domain.lower()).strip("-_")[:48]
-    if plain == domain:
-        return plain
-    return f"{plain or 'domain'}-{hashlib.sha256(domain.encode()).hexdigest()[:6]}"
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:

@@ -29,6 +29,8 @@ class SleepSettings:
         general: unrelated prompts; every second one is trained on with the base model's own answers, the others probe.
         general_share: examples of the former for each example of a lesson.
         hold: how much an example of the former counts, where one of a lesson counts 1.
+        null_space: share of the directions of each layer's inputs that a candidate may read, those that the unrelated
+            prompts use least; 1 = all of them.
         fisher_examples: examples that the Fisher information is taken from.
         kept_wordings: examples of each lesson that replay keeps.
         fresh: train from nothing on all lessons, instead of going on from the version in use on the new ones.
@@ -41,6 +43,7 @@ class SleepSettings:
     general: int = 128
     general_share: float = 0.5
     hold: float = 3.0
+    null_space: float = 0.5
     fisher_examples: int = 64
     kept_wordings: int = 2
     fresh: bool = False
@@ -60,5 +63,9 @@ class SleepSettings:
                 f"wordings is {self.wordings}, kept_wordings {self.kept_wordings}, general_share "
                 f"{self.general_share:g}, fisher_examples {self.fisher_examples}.",
                 hint="Wanted: 1 or more, 1 or more, 0 or more, 1 or more.",
+            )
+        if not 0 < self.null_space <= 1 or self.hold <= 0:
+            raise SettingsError(
+                f"null_space is {self.null_space:g}, hold {self.hold:g}.", hint="Wanted: above 0, at most 1; above 0."
             )
         return self

@@ -170,6 +170,7 @@ class LocalTeacher:
         sampling: how it answers.
         temperature: of the soft targets.
         likeliest: tokens that are kept of each distribution.
+        soft: whether its distributions are wanted at all.
     """
 
     def __init__(
@@ -180,10 +181,11 @@ class LocalTeacher:
         sampling: Sampling,
         temperature: float = 1.0,
         likeliest: int = 16,
+        soft: bool = True,
     ) -> None:
         self._engine, self._sampling = engine, sampling
         self._temperature, self._likeliest = temperature, likeliest
-        self.is_soft = same_tokens(engine.text, student)
+        self.is_soft = soft and same_tokens(engine.text, student)
 
     @property
     def name(self) -> str:

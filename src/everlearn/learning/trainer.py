@@ -7,7 +7,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ class Trainer:
         settings: how.
         replay: earlier examples; None = none.
         anchor: where earlier tasks left the weights; None = nowhere.
+        projections: by name of a weight [N, K], the projection [K, K] that its updates are confined to.
         folder: keeps state and log, so that a killed training goes on; None = nothing is kept.
         tensorboard: write TensorBoard events into the folder.
     """
@@ -74,9 +75,11 @@ class Trainer:
         *,
         replay: ReplayBuffer | None = None,
         anchor: Anchor | None = None,
+        projections: Mapping[str, Tensor] | None = None,
         folder: Path | None = None,
         tensorboard: bool = False,
     ) -> None:
+        self._projections = dict(projections or {})
         self.settings = (settings or TrainingSettings()).checked()
         self._weights, self._text, self._anchor, self._replay = weights, text, anchor, replay
         self._parameters = weights.parameters()
@@ -198,7 +201,15 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.rate * share
         self._optimizer.step()
+        self._confine()
         return float(norm)
+
+    @torch.no_grad()
+    def _confine(self) -> None:
+        """Keep of the last update what lies inside the projections."""
+        for name, projection in self._projections.items():
+            weight, before = self._parameters[name], self._good[name]
+            weight.copy_(before + ((weight - before).float() @ projection).to(weight.dtype))
 
     def _losses(self, rows: Sequence[Encoded]) -> Tensor:
         with self._precision():
@@ -266,5 +277,6 @@ class Trainer:
             digests.append(
                 tensors_digest({**self._anchor.point, **{f"/{n}": t for n, t in self._anchor.information.items()}})
             )
+        digests.append(tensors_digest(self._projections))
         what = [self._weights.model.digest, self.settings.to_dict(), digests]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

@@ -43,7 +43,7 @@ class Specialists:
         self.shelf = shelf
         self._adapters: Adapters | None = None
         self._bare: BaseModel | None = None  # modules that no adapter was ever laid over, once some are
-        self._features, self._encoder = features, encoder
+        self.features, self._encoder = features, encoder
         self._lock = threading.RLock()
         self._stamp = -1
         self._current: dict[str, Adapter] = {}
@@ -89,7 +89,7 @@ class Specialists:
             self._refresh()
             if not self._current or self._router is None or not self._router.domains:
                 return None
-            domain = self._router.route(self._features([question]))[0].domain
+            domain = self._router.route(self.features([question]))[0].domain
             return self._loaded(domain) if domain in self._current else None
 
     def answerer_of(self, lesson_id: str) -> str | None:
@@ -118,7 +118,7 @@ class Specialists:
             router = self._router_on_disk()
             if domain in router.domains:
                 router.unlearn(domain)
-            router.learn(domain, ids, self._features(prompts))
+            router.learn(domain, ids, self.features(prompts))
             self._keep(router)
 
     def _keep(self, router: SpecialistRouter) -> None:
@@ -128,7 +128,7 @@ class Specialists:
     def _router_on_disk(self) -> SpecialistRouter:
         if self.router_path.exists():
             return router_file.load(self.router_path, encoder=self._encoder)
-        return SpecialistRouter(self._features(["width"]).shape[1])
+        return SpecialistRouter(self.features(["width"]).shape[1])
 
     def _loaded(self, name: str | None) -> str | None:
         """Load the current version of a name."""
