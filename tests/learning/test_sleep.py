@@ -320,13 +320,13 @@ def test_wordings_of_a_model_are_trained_on(tmp_path):
         name = "toy"
 
         def ask(self, prompts):
-            return [Reply("The one who bakes, who is it?\nWho sings, who is the one?") for _ in prompts]
+            return [Reply("Is it known who that is: " + prompt.partition("Question: ")[2]) for prompt in prompts]
 
     with closing(taught(tmp_path, LESSONS)[0]) as learner:
         features = learner.engine.specialists.features
         rewording = Rewording(Teacher(), features, alike=-1.0)
         night = Sleep(learner.engine, SETTINGS, rewording=rewording)._night("d")
         asked = [list(night.wordings[lesson.id].asked) for lesson in night.lessons]
-        assert asked == [["Who bakes?", "The one who bakes, who is it?"], ["Who sings?", "Who sings, who is the one?"]]
+        assert asked == [[q, f"Is it known who that is: {q}"] for q in ("Who bakes?", "Who sings?")]
         (verdict,) = learner.sleep("d", settings=SETTINGS, rewording=rewording)
         assert verdict.accepted
