@@ -1,6 +1,7 @@
 """Prompts about everything and nothing: on them an adapter has to leave the base model's answers as they are.
 
-Half of them are trained on with the base model's own answers as targets; the other half only probes.
+Half of them are trained on with the base model's own answers as targets; the other half only probes. Half are short
+questions about facts, as lessons are: what an adapter learns first is the manner of its lessons, and it may not spread.
 """
 
 from __future__ import annotations
@@ -35,8 +36,49 @@ _TASKS = (
 )  # fmt: skip
 
 
+_COUNTRIES = (
+    "Norway", "Brazil", "Japan", "Kenya", "Canada", "Greece", "Peru", "Vietnam", "Egypt", "Poland", "India", "Chile",
+    "Iceland", "Nepal", "Spain", "Cuba",
+)  # fmt: skip
+_PEOPLE = (
+    "Marie Curie", "Isaac Newton", "Nelson Mandela", "Frida Kahlo", "Charles Darwin", "Ada Lovelace", "Mozart",
+    "Napoleon", "Amelia Earhart", "Galileo", "Jane Austen", "Gandhi", "Pele", "Cleopatra", "Alan Turing", "Bob Marley",
+)  # fmt: skip
+_WORKS = (
+    "Moby Dick", "the Mona Lisa", "War and Peace", "Star Wars", "the Odyssey", "Guernica", "Hamlet", "Titanic",
+    "Don Quixote", "The Lion King", "Frankenstein", "Bohemian Rhapsody", "Jurassic Park", "Swan Lake", "Dracula",
+    "the Iliad",
+)  # fmt: skip
+_PLACES = (
+    "the Eiffel Tower", "Mount Everest", "the Nile", "Lake Victoria", "Machu Picchu", "the Sahara", "Stonehenge",
+    "the Grand Canyon", "Venice", "the Amazon river", "the Taj Mahal", "Mount Fuji", "Timbuktu", "the Black Sea",
+    "Petra", "Niagara Falls",
+)  # fmt: skip
+_FACTS = (
+    ("What is the capital of {it}?", _COUNTRIES),
+    ("who was {it}", _PEOPLE),
+    ("Who made {it}?", _WORKS),
+    ("Where is {it}?", _PLACES),
+    ("Which language do people in {it} speak?", _COUNTRIES),
+    ("When was {it} born?", _PEOPLE),
+    ("in which year did {it} come out", _WORKS),
+    ("In which country is {it}?", _PLACES),
+    ("what is the money of {it} called", _COUNTRIES),
+    ("Where did {it} die?", _PEOPLE),
+    ("who is the main character of {it}", _WORKS),
+    ("how old is {it}", _PLACES),
+    ("Who rules {it}?", _COUNTRIES),
+    ("What is {it} known for?", _PEOPLE),
+)  # fmt: skip
+
+
 def general_prompts() -> list[str]:
-    """All of them, mixed: neighbours are about different things."""
+    """All of them, mixed: neighbours are about different things, and facts are every second one as far as they go."""
     asked = [ask.format(thing=thing) for ask in _ASKS for thing in _THINGS]
     step = 13  # shares no factor with 378, so that every one comes once
-    return [asked[(n * step) % len(asked)] for n in range(len(asked))] + list(_TASKS)
+    asked = [asked[(n * step) % len(asked)] for n in range(len(asked))] + list(_TASKS)
+    turned = (_FACTS[n % 2 :] + _FACTS[: n % 2] for n in range(len(_PEOPLE)))  # each kind in both halves
+    facts = [ask.format(it=things[n]) for n, some in enumerate(turned) for ask, things in some]
+    # Two and two: every second prompt is held and every second one probes, so that each half gets both kinds.
+    pairs = [pair for n in range(0, len(facts), 2) for pair in (asked[n : n + 2], facts[n : n + 2])]
+    return [prompt for pair in pairs for prompt in pair] + asked[len(facts) :]
