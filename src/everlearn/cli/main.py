@@ -17,6 +17,7 @@ from everlearn.cli import (
     audit,
     bench,
     bench_forgetting,
+    bench_knowledge,
     chat,
     data,
     demo,
@@ -59,6 +60,7 @@ app.command("forget")(forget.forget)
 app.add_typer(forget_receipts.app, name="receipts")
 app.add_typer(tables.app, name="tables")
 bench.app.command("forgetting")(bench_forgetting.forgetting)
+bench.app.command("knowledge")(bench_knowledge.knowledge)
 app.add_typer(promote.app, name="promote")
 app.add_typer(bench.app, name="bench")
 app.command("serve")(serve.serve)
