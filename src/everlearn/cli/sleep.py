@@ -58,7 +58,7 @@ def sleep(
             metavar="SHARE",
             help="Share of each layer's directions, those unrelated text uses least, that are learned in; 1 = all.",
         ),
-    ] = 0.5,
+    ] = 1.0,
     strength: Annotated[
         float, typer.Option("--strength", metavar="NUMBER", help="Pull to the version before (EWC); 0 = off.")
     ] = 1.0,

@@ -43,7 +43,7 @@ class SleepSettings:
     general: int = 128
     general_share: float = 0.5
     hold: float = 3.0
-    null_space: float = 0.5
+    null_space: float = 1.0
     fisher_examples: int = 64
     kept_wordings: int = 2
     fresh: bool = False
