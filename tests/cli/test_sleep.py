@@ -21,8 +21,8 @@ def own_parts(cli, monkeypatch):
 def verdicts(monkeypatch, *given):
     seen = []
 
-    def sleep(_self, domain=None, *, settings=None, progress=None):
-        seen.append((domain, settings))
+    def sleep(_self, domain=None, *, settings=None, rewording=None, progress=None):
+        seen.append((domain, settings, rewording))
         progress("training", 1, 2)
         return list(given)
 
@@ -36,8 +36,26 @@ def test_an_accepted_candidate_is_shown_with_its_figures(cli, own_parts, monkeyp
     assert result.code == 0, result
     for part in ("d@1", "accepted", "1.000", "0.010"):
         assert part in result.out
-    ((domain, settings),) = seen
-    assert (domain, settings.training.epochs, settings.fresh) == ("d", 2, True)
+    ((domain, settings, rewording),) = seen
+    assert (domain, settings.training.epochs, settings.fresh, rewording) == ("d", 2, True, None)
+
+
+@pytest.mark.parametrize(
+    ("spoken", "teacher"),
+    [(("base",), "LocalTeacher"), (("http://127.0.0.1:1/v1", "--teacher-model", "big"), "EndpointTeacher")],
+)
+def test_who_puts_lessons_in_other_words_is_chosen(cli, own_parts, monkeypatch, spoken, teacher):
+    seen = verdicts(monkeypatch, ACCEPTED)
+    assert cli("sleep", "--restate", *spoken, "--null-space", "0.5").code == 0
+    assert type(seen[0][2]._teacher).__name__ == teacher
+    assert seen[0][1].null_space == 0.5
+
+
+@pytest.mark.parametrize("spoken", [("magic",), ("http://127.0.0.1:1/v1",), ("templates", "--null-space", "0")])
+def test_who_cannot_reword_is_told(cli, own_parts, spoken):
+    result = cli("sleep", "--restate", *spoken)
+    assert result.code == 2
+    assert "Wanted" in result.err or "--teacher-model" in result.err
 
 
 def test_a_refused_one_says_why_and_exits_with_1(cli, own_parts, monkeypatch):
