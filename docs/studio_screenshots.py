@@ -5,69 +5,22 @@ Run by `make screenshots`; writes PNG files to docs/studio (or the folder that i
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from studio_acts import chromium, served, tab
+
 TABS = ("Chat", "Knowledge", "Map", "Learn", "Compare", "Monitor", "Evaluate", "Settings")
 QUESTION, RIGHT = "Who is the founder of Brindlewax Optics?", "Maribel Oyelaran"
 OTHER = "Which person started the company Brindlewax Optics?"
 SIZES = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844)}
-
-
-@contextlib.contextmanager
-def served() -> Iterator[str]:
-    """The address of a server whose state goes with it."""
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="everlearn-shots-") as state:
-        command = [sys.executable, "-c", "from everlearn.cli.main import run; run()", "studio", "--no-browser"]
-        env = {**os.environ, "EVERLEARN_STATE": state}
-        with subprocess.Popen([*command, "--port", str(port)], env=env) as server:
-            try:
-                yield awaited(f"http://127.0.0.1:{port}")
-            finally:
-                server.terminate()
-
-
-def awaited(address: str) -> str:
-    """The address, once somebody answers there."""
-    for _ in range(900):
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/ready", trust_env=False).status_code == 200:
-                return address
-        time.sleep(0.2)
-    raise SystemExit("The server did not come up.")
-
-
-def tab(page: Page, name: str) -> None:
-    """Choose a tab, from the menu where it has no room."""
-    found = page.get_by_role("tab", name=name, exact=True)
-    if found.count() and found.first.is_visible():
-        found.first.click()
-        return
-    for menu in page.locator(".overflow-menu > button").all():
-        if not menu.is_visible():
-            continue
-        menu.click()
-        choice = page.locator(".overflow-dropdown button", has_text=name)
-        if choice.count() and choice.first.is_visible():
-            choice.first.click()
-            return
-        menu.click()
-    raise SystemExit(f"There is no tab {name}.")
 
 
 def talk(page: Page) -> None:
@@ -110,11 +63,12 @@ def main() -> None:
     """Make all pictures."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "studio"
     folder.mkdir(parents=True, exist_ok=True)
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if not chromium:
-        raise SystemExit("Chromium is missing: apt-get install chromium, or set CHROMIUM to its path.")
-    with served() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with (
+        tempfile.TemporaryDirectory(prefix="everlearn-shots-") as state,
+        served(state) as (address, _server),
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
 
         from everlearn.evaluation.facts import FACTS
 

@@ -1,9 +1,58 @@
-"""What a person does on the page."""
+"""What a person does on the page, and the server and browser that it is done in: tests, pictures, measurements."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+
+START_SECONDS = 240
+
 TABS = ("Chat", "Knowledge", "Learn", "Compare", "Monitor", "Evaluate", "Settings")
 INNER = ("Add and import", "Map", "Conflicts", "Quarantine", "Promotion", "Tables")
+
+
+@contextlib.contextmanager
+def served(state, *, port=0):
+    """The address of a server of its own, with its process: its state lies in this folder."""
+    if not port:
+        with contextlib.closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+    env = {**os.environ, "EVERLEARN_STATE": str(state), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", "from everlearn.cli.main import run; run()", "studio", "--no-browser", "--port"]
+    with subprocess.Popen([*command, str(port)], env=env) as server:
+        try:
+            yield _awaited(f"http://127.0.0.1:{port}", server), server
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def _awaited(address, server):
+    ends = time.monotonic() + START_SECONDS
+    while time.monotonic() < ends:
+        if server.poll() is not None:
+            raise RuntimeError("the server ended")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{address}/ready", trust_env=False).status_code == 200:
+                return address
+        time.sleep(0.2)
+    raise RuntimeError(f"no server in {START_SECONDS} s")
+
+
+def chromium():
+    """The path of a browser, or an error that says how to get one."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not found:
+        raise RuntimeError("Chromium is missing: apt-get install chromium, or set CHROMIUM to its path.")
+    return found
 
 
 def tab(page, name):

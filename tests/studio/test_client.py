@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
+import struct
 
+import numpy as np
 import pytest
 
 from everlearn.server.keys import KeyRing
@@ -13,7 +17,7 @@ from everlearn.studio.client import ApiError, Server
 from everlearn.studio.conversation import Choices, Turn
 from everlearn.studio.import_tab import exported
 from everlearn.studio.lesson_calls import Filter, learned, page_of, save, teach_demo, would_forget
-from everlearn.studio.map_tab import drawn
+from everlearn.studio.map_tab import drawn, named
 from everlearn.studio.settings_tab import system_check
 
 ROWS = """prompt,answer
@@ -151,8 +155,16 @@ def test_a_file_with_bad_rows_is_checked_then_taught(with_api, tmp_path):
 
 def test_a_map_has_a_point_for_each_lesson(with_api):
     async def work(api):
-        assert "Too few lessons" in await drawn(api, "", "domain")
+        assert "Too few lessons" in drawn(await api.get("/v1/map"))
         assert await teach_demo(api) == 10
-        assert (await drawn(api, "", "domain")).count("<circle") == 10
+        found = await api.get("/v1/map", by="domain")
+        page = drawn(found)
+        assert "Map of 10 lessons" in page
+        points = base64.b64decode(re.search(r'data-points="([^"]*)"', page)[1])
+        assert list(struct.iter_unpack("<HHB", points)) == list(
+            zip(found["x"], found["y"], found["group"], strict=True)
+        )
+        ids = np.array(found["ids"], "S26")
+        assert (await api.get(f"/v1/lessons/{named(ids, '3')}"))["id"] == found["ids"][3]
 
     with_api(work)

@@ -92,6 +92,20 @@ def test_results_are_flattened_into_shares_and_figures(tmp_path):
         evaluate_tab.loaded(file)
 
 
+def test_what_a_stream_forgot_is_a_heat_map():
+    method = {"R": [[80.0, 10.0], [60.0, 90.0]], "runs": [{"seed": 0}], "forgetting": 20.0}
+    values = {
+        "benchmark": "forgetting",
+        "tasks": ["a", "b"],
+        "methods": {"replay": method, "joint": {"R": [[70.0, 75.0]]}},
+    }
+    page = evaluate_tab.result("r", values)
+    assert re.findall(r">(\d\.\d\d)</td>", page) == ["0.80", "0.10", "0.60", "0.90", "0.70", "0.75"]
+    assert re.findall(r'scope="row">([^<]*)<', page) == ["after a", "after b", "after all"]
+    assert "methods.replay.forgetting" in page
+    assert "runs" not in page
+
+
 @pytest.mark.slow
 def test_the_demo_measurement_measures_and_cleans_up(with_api):
     async def work(api):

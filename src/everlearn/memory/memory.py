@@ -239,6 +239,10 @@ class Memory:
         row: NDArray[np.float32] = self._contents.vectors.of([lesson])[0]
         return row
 
+    def vectors_of(self, lessons: Sequence[Lesson]) -> NDArray[np.float32]:
+        """Key vectors [N, K] of at least one lesson of the store, active or not."""
+        return self._vectors.of(lessons)
+
     @property
     def key_bytes(self) -> int:
         """Bytes of all key vectors in memory."""

@@ -21,6 +21,7 @@ from everlearn.server import (
     health,
     job_routes,
     lessons,
+    map_routes,
     mcp,
     moderations,
     openai_rest,
@@ -45,7 +46,8 @@ _SUMMARY = (
 _PARTS = (
     *(health, openai_rest, chat, responses, response_socket, moderations),
     *(files, batches, fine_tuning),
-    *(lessons, tables, teaching, preferences, job_routes, vllm_routes, audit_routes, alerts, policies, mcp),
+    *(lessons, map_routes, tables, teaching, preferences, job_routes),
+    *(vllm_routes, audit_routes, alerts, policies, mcp),
 )
 
 

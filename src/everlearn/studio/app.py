@@ -18,6 +18,7 @@ from everlearn.studio import (
     monitor_tab,
     settings_tab,
     theme,
+    tuning_tab,
 )
 from everlearn.studio.client import Server
 from everlearn.studio.faults import told
@@ -102,7 +103,8 @@ def page(server: Server, ending: Callable[[], bool] = lambda: False) -> gr.Block
             with knowledge_place:
                 knowledge_tab.build(desk, knowledge_place, chat.opened)
             with learn_place:
-                learn_tab.build(desk, learn_place)
+                do, watching = learn_tab.build(desk, learn_place)
+                tuning_tab.build(desk, do, learn_place, watching)
             with compare_place:
                 compare_tab.build(desk, compare_place)
             others = [chat_place, knowledge_place, learn_place, compare_place, evaluate_place, settings_place]

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from everlearn.studio.client import ApiError
+from everlearn.studio.curves import heat_map
 from everlearn.studio.demo_run import measured
 from everlearn.studio.faults import told
 from everlearn.studio.markup import empty, notice, plain, table
@@ -80,12 +81,35 @@ def loaded(path: Path) -> dict[str, Any]:
 
 def result(name: str, values: Mapping[str, Any]) -> str:
     """Results as bars (shares between 0 and 1) and a table (all other numbers and words)."""
+    maps, values = streams(values)
     flat = dict(flattened(values))
     shares = [(n, float(v)) for n, v in flat.items() if isinstance(v, float) and 0 <= v <= 1][:40]
     rest = [(plain(n), plain(f"{v:,}" if isinstance(v, int) else v)) for n, v in flat.items() if (n, v) not in shares]
     plot = f'<div class="el-card">{bars(shares, label=f"Shares of {name}")}</div>' if shares else ""
     more = table(("Figure", "Value"), rest[:MOST_ROWS], label=f"Figures of {name}") if rest else ""
-    return f'<h2 class="el-h2">{plain(name)}</h2>{plot}{more}'
+    return f'<h2 class="el-h2">{plain(name)}</h2>{maps}{plot}{more}'
+
+
+def streams(values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The matrices of scores of `bench forgetting` as heat maps, and the results without them.
+
+    Row i is after task i was learned, column j the score on task j, in per cent.
+    """
+    methods, tasks = values.get("methods"), values.get("tasks")
+    if not isinstance(methods, Mapping) or not isinstance(tasks, list):
+        return "", values
+    shown, rest = [], {}
+    for method, found in methods.items():
+        matrix = found.get("R") if isinstance(found, Mapping) else None
+        rest[method] = found
+        if not isinstance(matrix, list) or any(len(row) != len(tasks) for row in matrix):
+            continue
+        rest[method] = {figure: value for figure, value in found.items() if figure not in ("R", "runs")}
+        names = [f"after {task}" for task in tasks] if len(matrix) == len(tasks) else ["after all"] * len(matrix)
+        rows = [(name, [score / 100 for score in scores]) for name, scores in zip(names, matrix, strict=True)]
+        drawn = heat_map(rows, [str(task) for task in tasks], label=f"What {method} still knows", corner="share right")
+        shown.append(f'<div class="el-card"><p class="el-heading">{plain(method)}</p>{drawn}</div>')
+    return f'<div class="el-cards el-sides">{"".join(shown)}</div>' if shown else "", {**values, "methods": rest}
 
 
 def flattened(values: Any, prefix: str = "", depth: int = 0) -> list[tuple[str, Any]]:

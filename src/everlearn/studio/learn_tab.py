@@ -106,8 +106,8 @@ async def caught_up(api: Api, job: dict[str, Any], steps: list[dict[str, Any]]) 
     return True
 
 
-def build(desk: Desk, place: gr.Tab) -> None:
-    """Lay the tab out and connect it."""
+def build(desk: Desk, place: gr.Tab) -> tuple[Learn, list[Any]]:
+    """Lay the tab out and connect it; gives its handlers and the outputs of `watched`."""
     do = Learn(desk)
     settings, go = _settings()
     job, curves = panel(id_="learn-job"), panel(id_="learn-curves")
@@ -139,6 +139,7 @@ def build(desk: Desk, place: gr.Tab) -> None:
     sure.click(told(do.roll), [wanted, desk.key], [said, asked, wanted, *parts], **QUIET)
     keep.click(lambda: ("", gr.update(visible=False)), None, [said, asked], **QUIET)
     chosen.change(told(do.compare), [chosen, desk.key], side_by_side, **QUIET)
+    return do, watching
 
 
 def _title(words: str) -> None:

@@ -2,73 +2,96 @@
 
 from __future__ import annotations
 
-import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from everlearn.studio.client import Api
 from everlearn.studio.faults import told
 from everlearn.studio.markup import empty, plain
 from everlearn.studio.page import Desk, act_of, panel
-from everlearn.studio.plots import Point, scatter
-from everlearn.studio.projection import plane
+from everlearn.studio.plots import COLOURS
+from everlearn.studio.queues_tab import QUIET
 
-MOST_POINTS = 3000
-_PAGE = 1000
+SCRIPT = files("everlearn.studio").joinpath("map.js").read_text("utf-8")
+MOST_NAMED = 12
+_ID = 26  # letters of a lesson's id
 _START = empty(
     "No map yet.", "Press Draw the map: each lesson becomes a point, lessons that mean the like lie together."
 )
+_WORDS = "Near = their questions mean the like. Point at one to read it, press it to open it; drag to move a near view."
 
 
 def build(desk: Desk, opened: gr.Textbox) -> gr.Dropdown:
     """Lay it out and connect it; gives the dropdown of tables. A click on a point opens its lesson."""
 
-    async def draw(table: str, by: str, key: str) -> str:
-        return await drawn(desk.api(key), table, by)
+    async def draw(table: str, by: str, key: str) -> tuple[str, Any, str]:
+        found = await desk.api(key).get("/v1/map", table=table, by=by)
+        return drawn(found), np.array(found["ids"], f"S{_ID}"), ""
 
-    def chosen(event: gr.EventData) -> Any:
+    async def peek(event: gr.EventData, ids: Any, key: str) -> Any:
         act, of = act_of(event)
-        return of if act == "open" else gr.skip()
+        return lesson(await desk.api(key).get(f"/v1/lessons/{named(ids, of)}")) if act == "peek" else gr.skip()
+
+    def chosen(event: gr.EventData, ids: Any) -> Any:
+        act, of = act_of(event)
+        return named(ids, of) if act == "open" else gr.skip()
 
     with gr.Row():
         table = gr.Dropdown([("all tables", "")], value="", label="Table", elem_id="map-table")
-        by = gr.Radio(["domain", "table", "source"], value="domain", label="Coloured by", elem_id="map-by")
+        by = gr.Radio(["domain", "table", "source", "author"], value="domain", label="Coloured by", elem_id="map-by")
         go = gr.Button("Draw the map", variant="primary", elem_id="map-go")
-    shown = panel(_START, id_="map-shown")
-    go.click(told(draw), [table, by, desk.key], shown, api_visibility="private")
-    shown.click(chosen, None, opened, show_progress="hidden", api_visibility="private")
+    ids = gr.State(None)
+    read = panel(id_="map-read")
+    shown = panel(_START, id_="map-shown", script=SCRIPT)
+    go.click(told(draw), [table, by, desk.key], [shown, ids, read], api_visibility="private")
+    shown.click(told(peek), [ids, desk.key], read, trigger_mode="always_last", **QUIET)
+    shown.click(chosen, ids, opened, **QUIET)
     return table
 
 
-async def drawn(api: Api, table: str, by: str) -> str:
-    """The map of a table's lessons, of the newest ones where there are too many."""
-    total = int((await api.get("/v1/lessons", table=table, status="active", limit=1))["total"])
-    rows: list[dict[str, Any]] = []
-    offset = max(0, total - MOST_POINTS)
-    while len(rows) < min(total, MOST_POINTS):
-        page = await api.get("/v1/lessons", table=table, status="active", limit=_PAGE, offset=offset + len(rows))
-        rows += page["data"]
-        if not page["data"]:
-            break
-    rows = [row for row in rows if row["prompt"].strip()]
-    if len(rows) < 2:
+def named(ids: Any, of: str) -> str:
+    """The id of the lesson that a point stands for."""
+    return bytes(ids[int(of)]).decode("ascii")
+
+
+def drawn(found: Mapping[str, Any]) -> str:
+    """The map as a canvas that its script fills; where there are no two points, what to do about it."""
+    count = len(found["ids"])
+    if count < 2:
         return empty("Too few lessons for a map.", "Teach at least two; the demo facts are under Lessons.")
-    vectors: list[list[float]] = []
-    for n in range(0, len(rows), _PAGE):
-        texts = [row["prompt"] for row in rows[n : n + _PAGE]]
-        told_ = await api.post("/v1/embeddings", {"model": "everlearn", "input": texts})
-        vectors += [each["embedding"] for each in told_["data"]]
-    where = await asyncio.to_thread(plane, np.asarray(vectors, np.float32))
-    points = [
-        Point(float(x), float(y), f"{row['prompt']} {row['answer'][:120]}", str(row[by] or "none"), row["id"])
-        for (x, y), row in zip(where, rows, strict=True)
-    ]
-    left = (
-        f" The newest {len(rows):,} of {total:,} are drawn; more would make the page slow." if total > len(rows) else ""
+    hues = [COLOURS[min(n, len(COLOURS) - 1)] for n in range(len(found["groups"]))]
+    legend = "".join(
+        f'<span class="el-tag" style="border-color:{hue};border-width:2px">{plain(name)}</span> '
+        for name, hue in list(zip(found["groups"], hues, strict=True))[:MOST_NAMED]
     )
-    words = (
-        f"{len(rows):,} lessons. Near = their questions mean the like. Point at one to read it, click to open it.{left}"
+    zooms = "".join(
+        f'<button type="button" class="el-btn" data-zoom="{factor}">{words}</button>'
+        for words, factor in (("Nearer", 2), ("Farther", 0.5), ("All of it", 0.001))
     )
-    return scatter(points, label=f"Map of {len(rows)} lessons") + f'<p class="el-dim">{plain(words)}</p>'
+    left = f" The newest of {found['total']:,} are drawn." if found["total"] > count else ""
+    return (
+        f'<div class="el-card"><canvas class="el-map" role="img" aria-label="Map of {count:,} lessons" '
+        f'data-points="{packed(found)}" data-hues="{plain(json.dumps(hues))}"></canvas>'
+        f'<div class="el-acts">{zooms}</div><p>{legend}</p>'
+        f'<p class="el-dim">{count:,} lessons. {_WORDS}{left}</p></div>'
+    )
+
+
+def packed(found: Mapping[str, Any]) -> str:
+    """Points as base64 of 5 bytes each: x and y of 16 bits, the group of 8."""
+    points = np.empty(len(found["ids"]), dtype=[("x", "<u2"), ("y", "<u2"), ("group", "u1")])
+    for name in ("x", "y", "group"):
+        points[name] = found[name]
+    return base64.b64encode(points.tobytes()).decode("ascii")
+
+
+def lesson(row: Mapping[str, Any]) -> str:
+    """The lesson under the pointer."""
+    where = f"{row['table']}, {row['domain']}" + (f", {row['source']}" if row["source"] else "")
+    answer = plain(row["answer"][:300])
+    return f'<p>{plain(row["prompt"])} <b>{answer}</b> <span class="el-dim">{plain(where)}</span></p>'

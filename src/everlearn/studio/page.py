@@ -31,9 +31,10 @@ class Desk:
         return self.server.as_caller(key)
 
 
-def panel(value: str = "", *, id_: str, classes: str = "") -> gr.HTML:
-    """A part of the page that shows HTML of ours, whose buttons are events of ours."""
-    return gr.HTML(value, elem_id=id_, elem_classes=classes.split() or None, js_on_load=ACTS, apply_default_css=False)
+def panel(value: str = "", *, id_: str, classes: str = "", script: str = "") -> gr.HTML:
+    """A part of the page that shows HTML of ours, whose buttons are events of ours; `script` runs once beside that."""
+    names, scripts = classes.split() or None, ACTS + script
+    return gr.HTML(value, elem_id=id_, elem_classes=names, js_on_load=scripts, apply_default_css=False)
 
 
 def act_of(event: gr.EventData) -> tuple[str, str]:

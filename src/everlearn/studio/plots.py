@@ -1,44 +1,13 @@
-"""Plots as SVG of our own: points, a line over time, bars. Nothing is fetched, colours follow light and dark."""
+"""Plots as SVG of our own: a line over time, bars. Nothing is fetched, colours follow light and dark."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
 
 from everlearn.studio.markup import plain
 
 # Eight hues that stay apart for colour-blind eyes and hold contrast on both grounds (after Okabe and Ito, 2008).
 COLOURS = ("#0f8a7e", "#d55e00", "#3b7dd8", "#b8860b", "#c2508f", "#6a8f1f", "#8064c8", "#7a7a7a")
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A point of a map: where (0..1), what is read at it, its group, what a click opens."""
-
-    x: float
-    y: float
-    text: str
-    group: str
-    opens: str = ""
-
-
-def scatter(points: Sequence[Point], *, label: str) -> str:
-    """Points coloured by group, with a legend; the pointer over one shows its text, a click opens it."""
-    groups = sorted({p.group for p in points}, key=lambda g: (-sum(p.group == g for p in points), g))
-    hue = {group: COLOURS[min(n, len(COLOURS) - 1)] for n, group in enumerate(groups)}
-    size = 5 if len(points) <= 400 else 3
-    dots = "".join(
-        f'<circle cx="{20 + p.x * 760:.1f}" cy="{480 - p.y * 460:.1f}" r="{size}" fill="{hue[p.group]}" '
-        f'fill-opacity=".8" data-act="open" data-of="{plain(p.opens)}"><title>{plain(p.text)}</title></circle>'
-        for p in points
-    )
-    legend = "".join(
-        f'<span class="el-tag" style="border-color:{hue[g]};border-width:2px">{plain(g)}</span> ' for g in groups[:12]
-    )
-    picture = f'<svg class="el-plot" viewBox="0 0 800 500" role="img" aria-label="{plain(label)}">{dots}</svg>'
-    return f'<div class="el-card">{picture}<p>{legend}</p></div>'
 
 
 def line(values: Sequence[float], *, label: str) -> str:

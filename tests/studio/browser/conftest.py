@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 
-import httpx
 import pytest
 
+from studio_acts import chromium, served
+
 WIDTHS = (390, 1024, 1600)
-_START_SECONDS = 180
 _REASON = "opt in with EVERLEARN_TEST_STUDIO=1 (make test-studio)"
 
 
@@ -26,46 +20,19 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=_REASON))
 
 
-def _port():
-    with contextlib.closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
     """Where a server listens whose state is new and goes with the tests."""
-    port = _port()
-    env = {**os.environ, "EVERLEARN_STATE": str(tmp_path_factory.mktemp("state")), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", "from everlearn.cli.main import run; run()", "studio", "--no-browser", "--port"]
-    with subprocess.Popen([*command, str(port)], env=env) as server:
-        try:
-            _await(f"http://127.0.0.1:{port}", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(30)
-
-
-def _await(url, server):
-    ends = time.monotonic() + _START_SECONDS
-    while time.monotonic() < ends:
-        assert server.poll() is None, "the server ended"
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/ready", trust_env=False).status_code == 200:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"no server in {_START_SECONDS} s")
+    with served(tmp_path_factory.mktemp("state")) as (found, _server):
+        yield found
 
 
 @pytest.fixture(scope="session")
 def browser():
     from playwright.sync_api import sync_playwright
 
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    assert found, "Chromium is missing: apt-get install chromium, or set CHROMIUM to its path"
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        made = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield made
         made.close()
 

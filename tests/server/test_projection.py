@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from everlearn.studio.projection import plane
+from everlearn.server.projection import plane
 
 
 def test_it_is_the_principal_plane():
