@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from everlearn.server import lesson_map
 from everlearn.server.projection import plane
 
 ROWS = [{"prompt": f"Who runs bakery {n}?", "answer": f"Ann {n}", "domain": "a" if n % 3 else "b"} for n in range(12)]
@@ -29,6 +30,31 @@ def test_the_newest_are_told_and_what_is_forgotten_is_no_point(client):
     assert few["total"] == 12
     client.delete(f"/v1/lessons/{taught[-1]['id']}")
     assert taught[-1]["id"] not in client.get("/v1/map").json()["ids"]
+
+
+def test_what_is_taught_later_is_put_on_the_same_plane(client, monkeypatch):
+    rows = [{"prompt": f"Who runs mill {n}?", "answer": "Ann"} for n in range(200)]
+    client.post("/v1/teach", json={"lessons": rows})
+    before = client.get("/v1/map").json()
+    monkeypatch.setattr(lesson_map, "plane_of", None)  # no new plane is laid
+    late = client.post("/v1/lessons", json={"prompt": "Who sings at Tarn?", "answer": "Ilse"}).json()
+    after = client.get("/v1/map").json()
+    assert after["ids"] == [*before["ids"], late["id"]]
+    assert after["x"][:-1] == before["x"]
+    newer = client.post("/v1/lessons", json={"prompt": "Who sings at Tarn?", "answer": "Bram"}).json()
+    assert newer["superseded"] == [late["id"]]
+    assert client.get("/v1/map").json()["ids"][-1] == newer["id"]
+    assert late["id"] not in client.get("/v1/map").json()["ids"]
+
+
+def test_after_forgetting_the_map_is_that_of_a_server_never_taught_it(serve):
+    client = serve()
+    client.post("/v1/teach", json={"lessons": ROWS})
+    never = client.get("/v1/map").json()
+    late = client.post("/v1/lessons", json={"prompt": "Something else entirely?", "answer": "Yes"}).json()
+    assert late["id"] in client.get("/v1/map").json()["ids"]
+    client.delete(f"/v1/lessons/{late['id']}")
+    assert client.get("/v1/map").json() == never
 
 
 def test_an_empty_map_and_walls(client, key_of):

@@ -168,3 +168,15 @@ def test_a_map_has_a_point_for_each_lesson(with_api):
         assert (await api.get(f"/v1/lessons/{named(ids, '3')}"))["id"] == found["ids"][3]
 
     with_api(work)
+
+
+def test_a_conversation_without_end_keeps_its_last_turns():
+    turns = []
+    for n in range(500):
+        conversation.begin(turns, f"question {n}")
+        turns[-1].answer = f"answer {n}"
+    assert len(turns) == conversation.MOST_TURNS_KEPT
+    assert turns[-1].question == "question 499"
+    sent = conversation.messages(turns, "")
+    assert len(sent) == 2 * (conversation.MOST_TURNS_SENT - 1) + 1
+    assert sent[-1]["content"] == "question 499"

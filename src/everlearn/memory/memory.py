@@ -241,7 +241,7 @@ class Memory:
 
     def vectors_of(self, lessons: Sequence[Lesson]) -> NDArray[np.float32]:
         """Key vectors [N, K] of at least one lesson of the store, active or not."""
-        return self._vectors.of(lessons)
+        return self._contents.vectors.of(lessons)
 
     @property
     def key_bytes(self) -> int:

@@ -18,6 +18,7 @@ from everlearn.server.deed import Deed
 from everlearn.server.idempotency import Replies
 from everlearn.server.jobs import Jobs
 from everlearn.server.keys import KeyRing
+from everlearn.server.lesson_map import LessonMaps
 from everlearn.server.limits import RateLimits, Rates
 from everlearn.server.metrics import Metrics
 from everlearn.server.tenants import Tenant, Tenants
@@ -74,6 +75,7 @@ class Room:
     cache: AnswerCache
     replies: Replies
     screen: Screen
+    maps: LessonMaps = field(default_factory=LessonMaps)
 
     def tenant(self, caller: Caller) -> Tenant:
         """The state of the caller's tenant."""

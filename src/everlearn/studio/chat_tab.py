@@ -46,7 +46,7 @@ class _Chat:
         """Ask what stands in the field."""
         if not (question or "").strip():
             raise ApiError("The question is empty.", hint="Write one, then press Enter.")
-        turns.append(Turn(question.strip()))
+        conversation.begin(turns, question.strip())
         async with aclosing(self._answer(turns, key, values)) as updates:
             async for update in updates:
                 yield update
@@ -55,14 +55,14 @@ class _Chat:
         """Whatever a button under an answer, or in the tour, asks for."""
         act, of = act_of(event)
         if act == "tour":
-            turns.append(Turn(question_of(of)))
+            conversation.begin(turns, question_of(of))
         elif act in ("again", "edit"):
             turn = turns[int(of)]
             del turns[int(of) :]
             if act == "edit":
                 yield shown(turns), "", turns, turn.question, *_closed()
                 return
-            turns.append(Turn(turn.question))
+            conversation.begin(turns, turn.question)
         elif act == "wrong":
             turn = turns[int(of)]
             title = notice(f"What is the right answer to: {turn.question}", "wait")
@@ -86,8 +86,7 @@ class _Chat:
         turn = turns[chosen]
         taught = await conversation.correct(self._desk.api(key), turn, right.strip(), table)
         turn.verdict, turn.note = "wrong", _learned(taught)
-        again = Turn(turn.question)
-        turns.append(again)
+        conversation.begin(turns, turn.question)
         async with aclosing(self._answer(turns, key, values)) as updates:
             async for update in updates:
                 yield update

@@ -32,7 +32,7 @@ def conversation(turns: Sequence[Turn]) -> str:
             "other words too, and shows which lesson an answer rests on.",
         )
     first = max(0, len(turns) - MOST_SHOWN)
-    left = f'<p class="el-dim">{first} earlier turns are not shown.</p>' if first else ""
+    left = '<p class="el-dim">Earlier turns are not shown.</p>' if first else ""
     return left + "".join(_turn(turn, n, last=n == len(turns) - 1) for n, turn in enumerate(turns) if n >= first)
 
 

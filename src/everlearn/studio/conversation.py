@@ -13,6 +13,7 @@ from everlearn.studio.client import Api, ApiError
 State = Literal["asked", "streaming", "done", "stopped", "failed"]
 TICK_SECONDS = 0.05  # a page that is drawn anew for each token of a fast model does nothing else
 MOST_TURNS_SENT = 40
+MOST_TURNS_KEPT = 120
 EVERYTHING, BARE = "everlearn", "base"
 
 
@@ -100,6 +101,12 @@ def messages(turns: Sequence[Turn], system: str) -> list[dict[str, str]]:
         if turn.answer:
             said += [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
     return [*said, {"role": "user", "content": turns[-1].question}]
+
+
+def begin(turns: list[Turn], question: str) -> None:
+    """Begin a turn. Of a conversation without end the oldest are let go: they are neither shown nor sent any more."""
+    turns.append(Turn(question))
+    del turns[:-MOST_TURNS_KEPT]
 
 
 async def answered(api: Api, turns: Sequence[Turn], choices: Choices) -> AsyncGenerator[None, None]:
