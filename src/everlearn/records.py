@@ -257,6 +257,27 @@ class Filtered:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A statement of an answer, compared with the lessons that the answer rests on; it holds no text.
+
+    Attributes:
+        start: of the statement, in characters of the answer.
+        end: of the statement, exclusive.
+        supported: whether the lessons bear it out.
+        reasons: why not: "no_lesson", "number", "name", "words".
+        lesson_id: the lesson that says the most of it, or empty.
+        score: share of its words that stand in the lessons or the question, 0..1.
+    """
+
+    start: int
+    end: int
+    supported: bool
+    reasons: tuple[str, ...]
+    lesson_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What an answer rests on. It names lessons by id and copies none of their text.
 
@@ -272,6 +293,8 @@ class Receipt:
         grammar: kind of the form that the answer had to have, or empty.
         steps_refused: how many times the grammar refused the next token of what was taught.
         filters: what filters found in the question and the answer, and what was done about it.
+        sampling: how tokens were chosen, the seed that was drawn included; None where that is not known.
+        claims: of a claim check, which statements of the answer the lessons bear out.
     """
 
     id: str
@@ -285,6 +308,8 @@ class Receipt:
     grammar: str = ""
     steps_refused: int = 0
     filters: tuple[Filtered, ...] = ()
+    sampling: Sampling | None = None
+    claims: tuple[Claim, ...] = ()
 
     @property
     def spoke(self) -> Recalled | None:

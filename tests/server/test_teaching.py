@@ -110,10 +110,11 @@ def test_a_forgotten_lesson_is_in_no_reply_and_not_taught_again_by_a_retry(clien
 def test_receipts_explain_and_show_the_answer_without_memory(client):
     lesson = client.post("/v1/lessons", json=LESSON).json()
     receipt_id = ask(client)["learning"]["receipt_id"]
-    receipt = client.get(f"/v1/receipts/{receipt_id}", params={"ablate": True}).json()
+    receipt = client.get(f"/v1/receipts/{receipt_id}", params={"ablate": "all"}).json()
     assert receipt["recalled"][0]["lesson"]["id"] == lesson["id"]
     assert (receipt["prompt"], receipt["answer"]) == (QUESTION, ANSWER)
-    assert receipt["without_memory"]["changed"] is True
+    assert receipt["ablation"]["changed"] is True
+    assert "ablation" not in client.get(f"/v1/receipts/{receipt_id}").json()
     client.delete(f"/v1/lessons/{lesson['id']}")
     assert client.get(f"/v1/receipts/{receipt_id}").status_code == 404  # it quoted the lesson
     assert client.get("/v1/receipts/..%2F..%2Fkeys").status_code == 404

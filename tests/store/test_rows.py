@@ -49,3 +49,15 @@ def test_times_of_other_zones_are_kept_as_the_same_moment():
     assert rows.moment(rows.micros(local)) == local
     assert rows.moment(rows.micros(local)).tzinfo is UTC
     assert rows.moment(rows.micros(None)) is None
+
+
+def test_receipts_keep_what_was_filtered_sampled_and_claimed():
+    from dataclasses import replace
+
+    from everlearn.records import Claim, Filtered, Grammar, Sampling
+
+    sampling = Sampling(temperature=0.5, seed=3, stop=("x",), logit_bias=((1, 2.0),), grammar=Grammar("regex", "a+"))
+    claim = Claim(0, 3, False, ("name",), "id", 0.5)
+    receipt = Receipt("r", "m", ("t",), filters=(Filtered("input", "iban", "redact", "pii/iban"),), claims=(claim,))
+    turn = Turn("r", "s", "p", "a", replace(receipt, sampling=sampling), datetime(2026, 1, 1, tzinfo=UTC))
+    assert rows.turn_of(SimpleNamespace(**rows.turn_row(turn))) == turn

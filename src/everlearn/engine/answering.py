@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -108,7 +109,7 @@ class Answerer:
             ConversationError: the conversation is longer than the model can read.
             SettingsError: a sampling setting is out of range.
         """
-        sampling = checked(sampling)
+        sampling = seeded(checked(sampling))
         plain = self.text.prompt_ids(messages)
         ids = self.text.prompt_ids(with_context(messages, recall.context)) if recall.context else plain
         if window is None:
@@ -142,7 +143,7 @@ class Answerer:
         row.keep_cache, row.adapter = keep_cache, prepared.adapter
         grammar = sampling.grammar.kind if sampling.grammar is not None else ""
         now = time.perf_counter()
-        return Begun(row, prepared.recall, ids, cached, ms, now, prepared.own_tokens, grammar=grammar)
+        return Begun(row, prepared.recall, ids, cached, ms, now, prepared.own_tokens, sampling, grammar=grammar)
 
     def streamed(self, begun: Begun, then: Callable[[Answer], None] | None = None) -> Stream:
         """Decode what was begun; `then` is called with the finished answer."""
@@ -168,13 +169,14 @@ class Answerer:
         tables: Sequence[str] | None,
         as_of: AsOf = None,
         window: RollingWindow | None = None,
+        without: Collection[str] = (),
     ) -> list[Recall]:
         """Recall for the last question of each conversation; of the lessons to be read those are kept that fit.
 
         Raises:
             SettingsError: `as_of` is no moment.
         """
-        recalls = self.memory.recall([question_of(messages) for messages in talks], tables, moment(as_of))
+        recalls = self.memory.recall([question_of(messages) for messages in talks], tables, moment(as_of), without)
         return [self._fitted(recall, messages, window) for recall, messages in zip(recalls, talks, strict=True)]
 
     def adapter_for(self, messages: Sequence[Message], recall: Recall, wanted: str | None) -> str | None:
@@ -242,8 +244,15 @@ class Answerer:
             queue_ms=begun.queue_ms,
         )
         receipt = self.receipt(begun.recall, row.steps_corrected, row.adapter)
-        receipt = replace(receipt, grammar=begun.grammar, steps_refused=row.steps_refused)
+        receipt = replace(receipt, grammar=begun.grammar, steps_refused=row.steps_refused, sampling=begun.sampling)
         return Answer(text.strip(), receipt, usage, row.finish or "cancelled", tuple(row.logprobs))
+
+
+def seeded(sampling: Sampling) -> Sampling:
+    """The same sampling; where it draws by chance and names no seed one is drawn: the receipt tells it."""
+    if sampling.temperature <= 0 or sampling.seed is not None:
+        return sampling
+    return replace(sampling, seed=secrets.randbits(62))
 
 
 def _limit(sampling: Sampling, cursor: Cursor | None, room: int | None) -> int:

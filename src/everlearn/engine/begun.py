@@ -54,6 +54,7 @@ class Begun:
     prefill_ms: float
     decoding_since: float
     own_tokens: int
+    sampling: Sampling
     queue_ms: float = 0.0
     grammar: str = ""
     clean: Held | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import final, get_args
 
 import torch
@@ -75,6 +75,7 @@ class Engine:
         sampling: Sampling | None = None,
         adapter: str | None = None,
         as_of: AsOf = None,
+        without: Collection[str] = (),
     ) -> Answer:
         """Answer a question or a conversation.
 
@@ -85,6 +86,7 @@ class Engine:
             sampling: how tokens are chosen; greedy by default.
             adapter: "name" or "name@step" to answer with; "" = none; None = the router decides, without tables none.
             as_of: answer from the lessons that hold at this moment, superseded ones too; None = now.
+            without: ids of lessons that are passed over, to see what the answer would be if they were not there.
 
         Raises:
             AdapterNotFoundError: there is no such adapter.
@@ -92,7 +94,9 @@ class Engine:
             TableNotFoundError: a table does not exist.
             SettingsError: a sampling setting is out of range, or `as_of` is no moment.
         """
-        return self.stream(prompt, tables=tables, sampling=sampling, adapter=adapter, as_of=as_of).answer
+        messages = messages_of(prompt)
+        recall = self.answerer.recall([messages], tables, as_of, None, without)[0]
+        return self.answerer.streamed(self._begin(messages, recall, sampling, adapter)).answer
 
     def stream(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import final
 
@@ -11,7 +11,7 @@ from everlearn.memory.hops import Found, Hops
 from everlearn.memory.key import Key, KeyMaker, words
 from everlearn.memory.recall import Decided, decide, readings, spoken_beside, tells
 from everlearn.memory.table import Candidate, Holding, holds_now
-from everlearn.records import TableSettings
+from everlearn.records import Lesson, TableSettings
 from everlearn.store.port import LessonStore
 from everlearn.store.times import starts_at
 
@@ -37,7 +37,11 @@ class Judging:
         self._hops = hops
 
     def decided(
-        self, queries: Sequence[tuple[str, Sequence[str]]], names: Sequence[str], as_of: datetime | None
+        self,
+        queries: Sequence[tuple[str, Sequence[str]]],
+        names: Sequence[str],
+        as_of: datetime | None,
+        without: Collection[str] = (),
     ) -> list[Decided]:
         """For each question who speaks and who was looked at.
 
@@ -45,6 +49,7 @@ class Judging:
             queries: (question, the user's messages before it, oldest first).
             names: of tables that are there.
             as_of: the moment that is asked about; None = now.
+            without: ids of lessons that are passed over.
         """
         entries, asked = self._entries, [self._entries.tables[n] for n in names]
         if as_of is not None:
@@ -66,6 +71,8 @@ class Judging:
             judged = [
                 [*seen, *entries.sealed.candidates(k.vector, sealed)] for seen, k in zip(judged, keys, strict=True)
             ]
+        if without:
+            judged = [[c for c in seen if c.lesson_id not in without] for seen in judged]
         found = iter([(key, self._told(seen, text)) for key, seen, text in zip(keys, judged, flat, strict=True)])
         decided = []
         for several, more in zip(texts, behind, strict=True):
@@ -74,17 +81,23 @@ class Judging:
             seen += [c for _ in more for c in next(found)[1] if c.lesson_id in entries.contexts]
             speaks = not reading or any(c.may_speak for c in seen)
             passages = [] if speaks else [c for key, _ in own for c in self._passages(key, reading, holding)]
-            decided.append(self._settled(decide(seen, passages)))
+            decided.append(self._settled(decide(seen, [c for c in passages if c.lesson_id not in without])))
         return decided
 
-    def in_hops(self, query: str, decided: Decided, names: Sequence[str]) -> Found | None:
+    def in_hops(
+        self, query: str, decided: Decided, names: Sequence[str], without: Collection[str] = ()
+    ) -> Found | None:
         """The answer in several hops, where there is one; a question in a lesson's own words needs none."""
         hit = decided[0]
         if self._hops is None or (hit is not None and hit.probability >= 1.0):
             return None
         tables = self._entries.tables
         speaking = [name for name in names if tables[name].settings.residual > 0.0 and len(tables[name])]
-        found = self._hops.find(query, speaking, self._store, holds_now) if speaking else None
+
+        def holds(lesson: Lesson) -> bool:
+            return lesson.id not in without and holds_now(lesson)
+
+        found = self._hops.find(query, speaking, self._store, holds) if speaking else None
         return found if found is not None and (hit is None or found.probability >= HOPS_OVER_A_HIT) else None
 
     def _passages(self, key: Key, reading: Mapping[str, TableSettings], holding: Holding | None) -> list[Candidate]:

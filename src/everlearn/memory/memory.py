@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import final
 
@@ -135,6 +135,7 @@ class Memory:
         queries: Sequence[tuple[str, Sequence[str]]],
         tables: Sequence[str] | None = None,
         as_of: datetime | None = None,
+        without: Collection[str] = (),
     ) -> list[Recall]:
         """Find, for each question, the entry that may speak.
 
@@ -142,12 +143,13 @@ class Memory:
             queries: (question, the user's messages before it, oldest first).
             tables: names to ask; None = all that belong to nobody; () = none.
             as_of: ask the lessons that hold at this moment, superseded ones too; None = now.
+            without: ids of lessons that are passed over, as if their rows were not there.
         """
         with self.lock:
             begun = time.perf_counter()
             for _ in range(_ATTEMPTS):
                 self.refresh()
-                decided = self._judging.decided(queries, names := self._asked(tables), as_of)
+                decided = self._judging.decided(queries, names := self._asked(tables), as_of, without)
                 needed = {hit.lesson_id for hit, _ in decided if hit is not None}
                 needed.update(lesson_id for _, seen in decided for lesson_id in to_be_read(seen))
                 lessons = self.store.lessons_by_id(list(needed)) if needed else {}
@@ -157,7 +159,8 @@ class Memory:
                 raise StoreBusyError("Lessons vanish while they are looked up.", hint="Ask again.")
             asked = zip(queries, decided, strict=True)  # of the past only what was taught of it is told
             found = [
-                None if as_of is not None else self._judging.in_hops(query, each, names) for (query, _), each in asked
+                None if as_of is not None else self._judging.in_hops(query, each, names, without)
+                for (query, _), each in asked
             ]
             ms = (time.perf_counter() - begun) * 1000 / max(len(queries), 1)
             budgets = {name: self._tables[name].settings.context_tokens for name in names}

@@ -34,6 +34,7 @@ class Ask:
         as_of: the moment asked about.
         session: conversation that the turn is kept in; empty = one of its own.
         filtered: what filters found in the messages, which have passed them.
+        check_claims: compare the answer with the lessons that it rests on.
     """
 
     messages: Sequence[Message]
@@ -43,6 +44,7 @@ class Ask:
     as_of: AsOf = None
     session: str = ""
     filtered: tuple[Filtered, ...] = ()
+    check_claims: bool = False
 
 
 @dataclass(frozen=True, slots=True)

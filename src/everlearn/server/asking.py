@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar, final
@@ -16,7 +16,9 @@ from starlette.requests import Request
 from everlearn.engine.prompt import messages_of
 from everlearn.engine.ticket import Piece
 from everlearn.errors import NotFoundError, StoreError
+from everlearn.memory.key import words
 from everlearn.records import Answer, Filtered, Grammar, Lesson, Message, Recalled, Receipt, Turn, Usage
+from everlearn.safety.claims import ClaimCheck, Source
 from everlearn.safety.outgoing import Outgoing
 from everlearn.server.answering import Ask, heard
 from everlearn.server.caller import Caller, GoneError
@@ -74,7 +76,8 @@ def ask_of(
         tables = tenant.engine.tables_for(learning.user, learning.teams)
     adapter = name.adapter if learning.adapter is None else learning.adapter
     sampling = replace(body.sampling(number), grammar=grammar)
-    return Ask(messages_of(messages), tables, adapter, sampling, learning.as_of, filtered=filtered)
+    checks = learning.check_claims
+    return Ask(messages_of(messages), tables, adapter, sampling, learning.as_of, filtered=filtered, check_claims=checks)
 
 
 def may_write(asker: Asker, learning: Learning) -> bool:
@@ -110,6 +113,8 @@ async def pieces(asker: Asker, ask: Ask) -> AsyncIterator[Piece | Answer]:
                 shown += rest
                 yield Piece(rest)
             answer = await run_in_threadpool(filters.finished, event, out, shown, ask.filtered)
+            if ask.check_claims:
+                answer = await run_in_threadpool(checked, asker, ask, answer)
             if known is None:
                 await run_in_threadpool(keep_turn, asker, ask.messages[-1].content, answer, ask.session)
                 room.metrics.answered(answer, first)
@@ -124,6 +129,16 @@ async def pieces(asker: Asker, ask: Ask) -> AsyncIterator[Piece | Answer]:
         shown += piece.text
         if piece.text or not out.looks:
             yield piece
+
+
+def checked(asker: Asker, ask: Ask, answer: Answer) -> Answer:
+    """An answer whose receipt tells which of its statements the lessons bear out that it rests on."""
+    memory = asker.tenant.engine.memory
+    known = memory.store.lessons_by_id([r.lesson_id for r in answer.receipt.rests_on])
+    sources = [Source(lesson.id, f"{lesson.question}\n{lesson.answer}") for lesson in known.values()]
+    check = ClaimCheck(memory.keys.vectors, words, memory.keys.rarity)
+    claims = check.check(ask.messages[-1].content, answer.text, sources)
+    return replace(answer, receipt=replace(answer.receipt, claims=tuple(claims)))
 
 
 async def _passed(out: Outgoing, text: str | None) -> str:
@@ -194,6 +209,8 @@ def keep_turn(asker: Asker, question: str, answer: Answer, session: str = "") ->
     """Keep a turn, so that its receipt can be asked for; what was forgotten meanwhile keeps it from being kept."""
     kept, receipt = asker.room.settings.keep_turns, answer.receipt
     texts = (question, answer.text) if kept else ("", "")
+    if not kept:
+        receipt = replace(receipt, sampling=None)  # stop strings and forms are words of the user, too
     turn = Turn(receipt.id, session or f"api-{receipt.id}", *texts, receipt, datetime.now(UTC))
     try:
         asker.tenant.engine.memory.store.add_turn(turn)
@@ -213,6 +230,8 @@ def learning_of(receipt: Receipt, taught: list[dict[str, Any]] | None = None) ->
         told["adapter"] = receipt.adapter
     if receipt.as_of is not None:
         told["as_of"] = receipt.as_of.isoformat()
+    if receipt.claims:
+        told["claims"] = [asdict(claim) for claim in receipt.claims]
     if receipt.filters:
         told["filters"] = [{"stage": f.stage, "category": f.category, "action": f.action} for f in receipt.filters]
     return {**told, "taught": taught} if taught else told

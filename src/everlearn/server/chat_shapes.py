@@ -94,6 +94,7 @@ class Learning(BaseModel):
     as_of: str | None = None
     user: str = ""
     teams: list[str] = Field(default_factory=list)
+    check_claims: bool = False
 
 
 class Sampled(BaseModel):

@@ -101,6 +101,14 @@ class Filters:
             )
         return out
 
+    def shown(self, text: str) -> str:
+        """A whole answer as it may be shown: cut where it is blocked."""
+        out = Outgoing(self._room.screen, self.policy)
+        passed = f"{out.feed(text)}{out.end()}" if out.looks else text
+        if out.looks:
+            self.noted("output", out.flags, 200)
+        return passed
+
     def finished(self, answer: Answer, out: Outgoing, shown: str, taken_in: Collection[Filtered]) -> Answer:
         """An answer as it was shown, its receipt telling what was filtered."""
         if not out.looks and not taken_in:

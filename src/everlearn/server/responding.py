@@ -23,6 +23,7 @@ from everlearn.server.asking import Asker
 from everlearn.server.filters import Filters
 from everlearn.server.intents import Intent, intent_of
 from everlearn.server.memory_tools import MEMORY_TOOLS, carried_out, learned, ours
+from everlearn.server.response_filters import taken_in
 from everlearn.server.response_shapes import Item, ResponseRequest, messages_in
 from everlearn.server.tools import Call, CallSplitter, Tool, Toolbox, tools_of, with_tools
 from everlearn.store.ids import new_id
@@ -140,27 +141,8 @@ def begun(asker: Asker, body: ResponseRequest) -> Responding:
     if body.previous_response_id:
         kept = asker.tenant.objects.get(KIND, body.previous_response_id).body
         before, session = [*kept["before"], *kept["input"], *kept["response"]["output"]], kept["session"]
-    filters, found = Filters(asker.room, asker.tenant), list[Filtered]()
-    items = body.items()
-    if filters.looks("input"):
-        items = [_passed(filters, item, found) for item in items]
-        body = body.model_copy(update={"instructions": _instructions(filters, body.instructions, found)})
-    return Responding(asker, body, items, before, session, tuple(dict.fromkeys(found)))
-
-
-def _passed(filters: Filters, item: Item, found: list[Filtered]) -> Item:
-    """An item as it may be asked and kept; raises ContentFilterError where it may not."""
-    if item["type"] == "function_call_output":
-        return {**item, "output": filters.text(item["output"], "input", found)}
-    if item["type"] == "function_call":
-        return {**item, "arguments": filters.text(item["arguments"], "input", found, personal_only=True)}
-    own = item["role"] != "user"
-    parts = [{**p, "text": filters.text(p["text"], "input", found, personal_only=own)} for p in item["content"]]
-    return {**item, "content": parts}
-
-
-def _instructions(filters: Filters, text: str | None, found: list[Filtered]) -> str | None:
-    return text and filters.text(text, "input", found, personal_only=True)
+    body, items, found = taken_in(Filters(asker.room, asker.tenant), body)
+    return Responding(asker, body, items, before, session, found)
 
 
 async def events(work: Responding) -> AsyncIterator[Event]:

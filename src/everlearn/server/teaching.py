@@ -10,14 +10,15 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Form, Response, UploadFile
+from fastapi import APIRouter, Depends, Form, Query, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from everlearn.corpus.documents import is_lesson_file
 from everlearn.corpus.lesson_files import LessonLine, read_lessons
-from everlearn.errors import ContentFilterError, EverlearnError, InputError, NotFoundError
+from everlearn.errors import ContentFilterError, EverlearnError, InputError
 from everlearn.learning.documents import lessons_in_file
 from everlearn.records import Feedback, Lesson
+from everlearn.server.ablation import ablated
 from everlearn.server.caller import Caller, may
 from everlearn.server.idempotency import Idempotency, idempotency_of
 from everlearn.server.jobs import Progress
@@ -34,6 +35,7 @@ Teaches = Annotated[Caller, Depends(may("teach"))]
 MOST_AT_ONCE = 10_000
 _MOST_ERRORS = 100
 _NO_DOMAIN = "general"
+_NOTHING, _ALL = ("", "false", "False"), ("all", "true", "True")
 
 
 class Bulk(BaseModel):
@@ -233,10 +235,17 @@ def receipts(tenant: OfTenant, _caller: Asks) -> dict[str, Any]:
 
 
 @router.get("/receipts/{receipt_id}")
-def receipt(receipt_id: str, tenant: OfTenant, _caller: Asks, ablate: bool = False) -> dict[str, Any]:
+def receipt(
+    receipt_id: str,
+    room: InRoom,
+    tenant: OfTenant,
+    _caller: Asks,
+    ablate: Annotated[str, Query(max_length=100, description="id of a lesson, or 'all'")] = "",
+) -> dict[str, Any]:
     """What an answer rests on: the lessons with scores and decisions, the adapter; or the receipt of a forgetting.
 
-    With `ablate` the question is asked once more without any memory, and the receipt says whether the answer differs.
+    With `ablate` the question is asked twice more, sampled as it was then: with everything, and without that lesson (or
+    without any memory: `all`). `ablation.changed` says whether the lesson makes the difference.
     """
     forgotten = next(iter((tenant.folder / "receipts").glob(f"{_plain(receipt_id)}.json")), None)
     if forgotten is not None:
@@ -250,16 +259,9 @@ def receipt(receipt_id: str, tenant: OfTenant, _caller: Asks, ablate: bool = Fal
     ]
     told = {"object": "receipt", **asdict(turn.receipt), "recalled": recalled}
     told |= {"prompt": turn.prompt, "answer": turn.answer, "created_at": int(turn.created_at.timestamp())}
-    if ablate:
-        told["without_memory"] = _without(tenant, turn.prompt, turn.answer)
+    if ablate not in _NOTHING:
+        told["ablation"] = ablated(room, tenant, turn, "" if ablate in _ALL else ablate)
     return told
-
-
-def _without(tenant: Tenant, prompt: str, answer: str) -> dict[str, Any]:
-    if not prompt:
-        raise NotFoundError("The question of this receipt was not kept.", hint="Start the server with --keep-turns.")
-    bare = tenant.engine.answer(prompt, tables=(), adapter="" if tenant.engine.specialists is not None else None)
-    return {"answer": bare.text, "changed": bare.text != answer}
 
 
 def _plain(name: str) -> str:

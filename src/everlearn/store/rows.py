@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from everlearn.records import Filtered, Lesson, Recalled, Receipt, TableSettings, Turn
+from everlearn.records import Claim, Filtered, Grammar, Lesson, Recalled, Receipt, Sampling, TableSettings, Turn
 from everlearn.store.times import micros, moment
 
 
@@ -96,6 +96,8 @@ def turn_of(row: Row[Any]) -> Turn:
     fields["tables"] = tuple(fields["tables"])
     fields["recalled"] = tuple(Recalled(**recalled) for recalled in fields["recalled"])
     fields["filters"] = tuple(Filtered(**filtered) for filtered in fields.get("filters", ()))
+    fields["claims"] = tuple(Claim(**{**c, "reasons": tuple(c["reasons"])}) for c in fields.get("claims", ()))
+    fields["sampling"] = _sampling_of(fields.get("sampling"))
     written_at = moment(row.created_at)
     assert written_at is not None, "a turn without a time"
     return Turn(
@@ -106,3 +108,12 @@ def turn_of(row: Row[Any]) -> Turn:
         receipt=Receipt(**fields),
         created_at=written_at,
     )
+
+
+def _sampling_of(kept: dict[str, Any] | None) -> Sampling | None:
+    """How an answer was sampled, as it was kept; turns from before it was kept have none."""
+    if kept is None:
+        return None
+    grammar = Grammar(**kept["grammar"]) if kept["grammar"] else None
+    bias = tuple((token, value) for token, value in kept["logit_bias"])
+    return Sampling(**{**kept, "stop": tuple(kept["stop"]), "logit_bias": bias, "grammar": grammar})
