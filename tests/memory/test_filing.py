@@ -18,7 +18,7 @@ from everlearn.store.port import LessonQuery
 from toys import engine_on_disk, toy_engine, toy_learner, toy_parts
 
 LARGE, MOST_NEW = 120, 30
-SURE = 5
+SURE, NEAR = 5, 0.4
 PLACES = ("Tarn", "Umbral", "Zorblat", "Quill", "Vesper", "Ondine", "Kestrel", "Marrow", "Lumen", "Harrow")
 THINGS = ("bakery", "harbour", "library", "mill", "school", "tower", "market", "bridge", "garden", "forge")
 
@@ -56,12 +56,12 @@ def learner(tmp_path, parts, small_limits):
 
 
 def told(engine, asked, **how):
-    """What is recalled: without ids, which differ between engines, and the last places, which the index may miss."""
+    """What is recalled: without ids, which differ between engines, and what is far, which the index may miss."""
     prompts = {}
     found = []
     for question in asked:
         receipt = engine.recall(question, **how)
-        recalled = receipt.recalled[:SURE]
+        recalled = [r for r in receipt.recalled[:SURE] if r.score >= NEAR]
         ids = [r.lesson_id for r in recalled]
         prompts.update(engine.memory.store.lessons_by_id(ids))
         found.append([(prompts[r.lesson_id].prompt, round(r.score, 5), r.decision) for r in recalled])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _AT_ONCE = 32_768
+_FEWEST_CODES = 8_192
 
 
 def form() -> str:
@@ -38,10 +39,10 @@ class CodedLists:
         self._coarse.add(np.ascontiguousarray(centres, np.float32))
         self._index: Any = faiss.IndexIVFRaBitQ(self._coarse, width, count, faiss.METRIC_INNER_PRODUCT)
         self._index.train(np.ascontiguousarray(centres, np.float32))  # nothing is learned: the centres are given
-        self._parameters: Any = faiss.SearchParametersIVF
         self.code_bytes = int(self._index.code_size)
         self.clusters = count
         self.width = width
+        self._sizes = np.zeros(count, np.int64)  # codes in each list
 
     @staticmethod
     def bytes_of(width: int) -> int:
@@ -88,10 +89,24 @@ class CodedLists:
                     swig_ptr(packed[start:end]),
                 )
             self._index.ntotal += len(order)
+            self._sizes += np.bincount(lists[:, which], minlength=self.clusters)
 
-    def search(self, vector: NDArray[np.float32], *, probes: int, most: int) -> NDArray[np.int64]:
-        """Places of about `most` rows near a vector [K], each once, from its `probes` nearest clusters."""
-        wanted: Any = self._parameters()
-        wanted.nprobe = min(probes, self.clusters)
-        _, places = self._index.search(np.array(vector, np.float32)[None], most, params=wanted)
+    def search(self, vector: NDArray[np.float32], *, probes: int, margin: float, most: int) -> NDArray[np.int64]:
+        """Places of about `most` rows near a vector [K], each once, from its nearest clusters.
+
+        Args:
+            vector: of unit length.
+            probes: clusters to look into at most.
+            margin: those whose centre's cosine is farther than this from the nearest one's are left out, once some
+                thousand codes were seen: near an entry there are few others, and between clusters there are many.
+            most: codes to give back; an entry has two.
+        """
+        query = np.array(vector, np.float32)[None]
+        cosines, clusters = self._coarse.search(query, min(probes, self.clusters))
+        near_enough = int(np.count_nonzero(cosines[0] >= cosines[0, 0] - margin))
+        seen = np.cumsum(self._sizes[clusters[0]])
+        looked = max(near_enough, min(int(np.searchsorted(seen, _FEWEST_CODES)) + 1, clusters.shape[1]))
+        self._index.nprobe = looked
+        near, far = np.ascontiguousarray(clusters[:, :looked]), np.ascontiguousarray(cosines[:, :looked])
+        _, places = self._index.search_preassigned(query, most, near, far)
         return np.unique(places[places >= 0])

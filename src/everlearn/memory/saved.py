@@ -20,7 +20,8 @@ from everlearn.memory.coded import CodedLists
 from everlearn.store.row_files import RowFiles
 from everlearn.store.row_folder import ID, ID_TYPE, Rows
 
-PROBES = 64
+PROBES = 96
+MARGIN = 0.2  # of cosine
 RESCORED = 384  # of a query's nearest codes; each entry has two
 _GROWTH = 4  # clusters are made anew when there are so many times the entries they were made for
 _MOST_DEAD = 0.25  # share of removed rows at which files are rewritten without them
@@ -157,7 +158,7 @@ class SavedEntries:
 
     def search(self, vector: NDArray[np.float32], most: int) -> list[tuple[str, float]]:
         """About the `most` nearest entries of a unit vector [K], nearest first, with their cosines."""
-        places = self._lists.search(vector, probes=PROBES, most=max(RESCORED, 2 * most))
+        places = self._lists.search(vector, probes=PROBES, margin=MARGIN, most=max(RESCORED, 2 * most))
         places = places[~self._dead[places]]
         # A damaged vector would rank anywhere, so all that are scored are checked, not only the best.
         read, sound = self.files.checked(self._rows, places)
