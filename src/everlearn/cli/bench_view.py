@@ -96,7 +96,7 @@ def lookup_view(report: LookupReport) -> RenderableType:
 def _tables(costs: Sequence[TableCost]) -> RenderableType:
     """Whole tables by their size."""
     table = grid(
-        ">entries", ">built", ">open", ">added p50", ">p99", ">recall p50", ">teach p50", ">forget p50", ">resident",
+        ">entries", ">built", ">open", ">added p50", ">p99", ">recall p50", ">teach p50", ">forget p50", ">memory",
         title="Through the engine",
     )  # fmt: skip
     for cost in costs:
@@ -109,7 +109,7 @@ def _tables(costs: Sequence[TableCost]) -> RenderableType:
             _ms(cost.recall_ms_p50),
             _ms(cost.teach_ms_p50),
             _ms(cost.forget_ms_p50),
-            f"{size(cost.resident_bytes)}, {size(cost.model_bytes)} before",
+            f"{size(cost.own_bytes)}, {size(cost.model_bytes)} before",
         )
     return table
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everlearn.evaluation.latency import added_first_token, percentile
-from everlearn.evaluation.machine import resident_bytes
+from everlearn.evaluation.machine import own_bytes, resident_bytes
 from everlearn.evaluation.pararel import Asked, Composed, in_words, words_before
 from everlearn.evaluation.ports import Answering, Teaching
 from everlearn.memory.key import KeyMaker
@@ -49,8 +49,9 @@ class TableCost:
         teach_ms_p50: median to teach one lesson, until it is durable and found.
         teach_cpu_ms_p50: median of the processor time of the same.
         forget_ms_p50: median to forget one, until its bytes are gone.
-        model_bytes: of the process before the table is opened: base model, encoder, libraries.
-        resident_bytes: of the process after all questions, with pages of mapped files.
+        model_bytes: of the process before the table is opened, without pages of mapped files.
+        own_bytes: of the process after all questions, without pages of mapped files (the system takes these back).
+        resident_bytes: with these pages.
         disk_bytes: of all files of the state folder.
     """
 
@@ -66,6 +67,7 @@ class TableCost:
     teach_cpu_ms_p50: float
     forget_ms_p50: float
     model_bytes: int
+    own_bytes: int
     resident_bytes: int
     disk_bytes: int
 
@@ -142,7 +144,7 @@ def measure_table(open_: Open, questions: Sequence[str], fresh: Sequence[Asked],
         large: whether it has files.
     """
     gc.collect()
-    model_bytes, build_s = resident_bytes(), 0.0
+    model_bytes, build_s = own_bytes(), 0.0
     if large:
         begun = time.perf_counter()
         with open_() as (engine, _):
@@ -157,7 +159,7 @@ def measure_table(open_: Open, questions: Sequence[str], fresh: Sequence[Asked],
         recall = [_timed(lambda q=q: engine.recall(q)) for q in questions[_WARM_UP:]]  # type: ignore[misc]
         added = added_first_token(engine, questions, (DEFAULT_TABLE,))
         differences = [a - b for a, b in zip(added.with_memory, added.bare, strict=True)]
-        resident = resident_bytes()
+        own, resident = own_bytes(), resident_bytes()
         entries = sum(info.active for info in engine.memory.store.tables())
         teach = [_timed(lambda a=a: learner.teach(Lesson(a.prompt, a.answer))) for a in fresh]  # type: ignore[misc]
         oldest = engine.memory.store.prompts(LessonQuery(limit=_FORGOTTEN))
@@ -176,6 +178,7 @@ def measure_table(open_: Open, questions: Sequence[str], fresh: Sequence[Asked],
         teach_cpu_ms_p50=percentile([cpu for _, cpu in teach], 0.5),
         forget_ms_p50=_wall(forget, 0.5),
         model_bytes=model_bytes,
+        own_bytes=own,
         resident_bytes=resident,
         disk_bytes=disk,
     )

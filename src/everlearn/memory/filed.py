@@ -36,6 +36,7 @@ class FiledEntries:
 
     def __init__(self, saved: SavedEntries, store: LessonStore, vectors: KeyVectors) -> None:
         self.saved = saved
+        self._near: dict[str, NDArray[np.float32]] = {}  # of the newest search: the gate asks for them again
         self._store = store
         self._vectors = vectors
 
@@ -50,7 +51,7 @@ class FiledEntries:
         if most > _EXACT_UP_TO:
             return self.saved.search(vector, most)
         looked = [lesson_id for lesson_id, _ in self.saved.search(vector, most + _SPARE)]
-        known = self.vectors(looked)
+        known = self._near = self.vectors(looked)
         if not known:
             return []
         rows = torch.from_numpy(np.stack(list(known.values())))
@@ -59,12 +60,18 @@ class FiledEntries:
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Exact vectors [K] by id; of those that another process has just forgotten there are none."""
-        found = self._vectors.kept(ids)
+        found = {i: self._near[i] for i in ids if i in self._near}
+        found.update(self._vectors.kept([i for i in ids if i not in found]))
         lost = [i for i in ids if i not in found]
         if lost and (lessons := list(self._store.lessons_by_id(lost).values())):
             made = self._vectors.of(lessons)
             found.update((lesson.id, row) for lesson, row in zip(lessons, made, strict=True))
         return {i: found[i] for i in ids if i in found}
+
+    def remove(self, lesson_id: str) -> None:
+        """Let an entry be found no more."""
+        self.saved.remove(lesson_id)
+        self._near.pop(lesson_id, None)
 
     def lessons(self, ids: Sequence[str]) -> dict[str, Lesson]:
         """Lessons by id; of those that another process has just forgotten there are none."""

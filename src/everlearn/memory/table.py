@@ -143,7 +143,7 @@ class LookupTable:
             self._remove_new(lesson_id)
         else:
             assert self.filed is not None, "an entry is removed twice"
-            self.filed.saved.remove(lesson_id)
+            self.filed.remove(lesson_id)
 
     def rows(self) -> NewRows:
         """A copy of the entries that lie in no file yet."""

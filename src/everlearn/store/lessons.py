@@ -87,16 +87,14 @@ def keep_beside(connection: Connection, pairs: Sequence[tuple[str, str]], new: S
 
 def kept_beside(connection: Connection) -> list[tuple[str, str]]:
     """Pairs (newer, older) of active lessons that were kept beside each other, oldest pair first."""
-    one, other = lessons.alias("one"), lessons.alias("other")
-    pairs = (
-        select(one.c.id, other.c.id)
-        .select_from(conflicts)
-        .join(one, one.c.id == conflicts.c.lesson_id)
-        .join(other, other.c.id == conflicts.c.other_id)
-        .where(one.c.status == "active", other.c.status == "active")
-        .order_by(one.c.n, other.c.n)
-    )
-    return [(row[0], row[1]) for row in connection.execute(pairs)]
+    # In two steps: to sort a join, SQLite looks through all lessons, a seventh of a second for a million of them.
+    pairs = [(row.lesson_id, row.other_id) for row in connection.execute(select(conflicts))]
+    places: dict[str, int] = {}
+    for batch in batches({lesson_id for pair in pairs for lesson_id in pair}):
+        wanted = select(lessons.c.id, lessons.c.n).where(lessons.c.id.in_(batch), lessons.c.status == "active")
+        places.update((row.id, row.n) for row in connection.execute(wanted))
+    there = [(one, other) for one, other in pairs if one in places and other in places]
+    return sorted(there, key=lambda pair: (places[pair[0]], places[pair[1]]))
 
 
 def release(connection: Connection, lesson: Lesson) -> None:
