@@ -38,6 +38,7 @@ def test_the_commands_are_complete():
             "attention",
             "stream",
             "editing",
+            "knowledge",
             "lookup",
             "multihop",
             "teach",
