@@ -281,6 +281,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bars", nargs="+", choices=list(BARS))
     parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument(
+        "--toy", action="store_true", help="over the toy model of the tests: without what a model costs"
+    )
     args = parser.parse_args()
     found = json.loads(args.json.read_text("utf-8")) if args.json.exists() else {}
     found |= {"machine": machine(), "versions": versions()}
@@ -289,12 +292,19 @@ def main() -> None:
             if name == "map":
                 filled(Path(folder))
             load = os.getloadavg()
-            with served(folder) as (address, server), sync_playwright() as playwright:
+            with served(folder, toy=args.toy) as (address, server), sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
                 row = BARS[name](browser, address, server)
                 browser.close()
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        found[name] = {**row, "at": at, "commit": commit(), "load_before": load, "load_after": os.getloadavg()}
+        found[name] = {
+            **row,
+            "toy": args.toy,
+            "at": at,
+            "commit": commit(),
+            "load_before": load,
+            "load_after": os.getloadavg(),
+        }
         print(name, json.dumps(found[name], indent=2))
         args.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 
@@ -19,15 +20,16 @@ INNER = ("Add and import", "Map", "Conflicts", "Quarantine", "Promotion", "Table
 
 
 @contextlib.contextmanager
-def served(state, *, port=0):
-    """The address of a server of its own, with its process: its state lies in this folder."""
-    if not port:
-        with contextlib.closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+def served(state, *, toy=False):
+    """The address of a server of its own, and its process; its state lies in this folder. `toy`: over the toy model."""
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
     env = {**os.environ, "EVERLEARN_STATE": str(state), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", "from everlearn.cli.main import run; run()", "studio", "--no-browser", "--port"]
-    with subprocess.Popen([*command, str(port)], env=env) as server:
+    command = ["-c", "from everlearn.cli.main import run; run()", "studio", "--no-browser", "--port", port]
+    if toy:
+        command = [str(Path(__file__).parents[1] / "benchmarks" / "toy_server.py"), port, str(state), "studio"]
+    with subprocess.Popen([sys.executable, *command], env=env) as server:
         try:
             yield _awaited(f"http://127.0.0.1:{port}", server), server
         finally:
