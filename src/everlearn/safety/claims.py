@@ -77,7 +77,7 @@ class ClaimCheck:
         if not spans:
             return []
         known = self._known_of(question, sources)
-        alike = self._alike(question, [answer[a:b] for a, b in spans], sources)
+        alike = self._alike([answer[a:b] for a, b in spans], sources)
         return [self._judged(answer, span, known, likeness) for span, likeness in zip(spans, alike, strict=True)]
 
     def _known_of(self, question: str, sources: Sequence[Source]) -> _Known:
@@ -105,16 +105,16 @@ class ClaimCheck:
         nearest = max(known.told, key=lambda lesson_id: share(known.told[lesson_id]))
         return Claim(*span, not reasons, tuple(reasons), nearest, round(covered, 4))
 
-    def _alike(self, question: str, statements: Sequence[str], sources: Sequence[Source]) -> list[float]:
-        """Cosine of each statement, read with the question, with the nearest sentence of the lessons."""
+    def _alike(self, statements: Sequence[str], sources: Sequence[Source]) -> list[float]:
+        """Cosine of each statement with the nearest sentence of the lessons.
+
+        Without the question: it is near the lesson whatever the answer says (docs/log.md).
+        """
         lines = [source.text for source in sources]
         lines += [source.text[a:b] for source in sources for a, b in units(source.text)][:_MOST_LINES]
-        asked = [f"{question} {statement}" for statement in statements]
-        vectors = np.asarray(self._embed([*statements, *asked, *lines]))
-        n = len(statements)
-        near = vectors[: 2 * n] @ vectors[2 * n :].T
-        best = near.max(1)
-        return [float(max(best[i], best[n + i])) for i in range(n)]
+        vectors = np.asarray(self._embed([*statements, *lines]))
+        near = vectors[: len(statements)] @ vectors[len(statements) :].T
+        return [float(best) for best in near.max(1)]
 
     def _says(self, text: str) -> bool:
         return bool(_WORD.search(text) or _NUMBER.search(text))
