@@ -149,7 +149,7 @@ def _title(words: str) -> None:
 def _settings() -> tuple[list[Any], gr.Button]:
     plain: dict[str, Any] = {"info": "0 = default", "min_width": 100}
     with gr.Row():
-        domain = gr.Textbox(label="Only this domain", placeholder="all", elem_id="sleep-domain", min_width=120)
+        domain = gr.Textbox(label="Only this domain", info="empty = all", elem_id="sleep-domain", min_width=120)
         epochs = gr.Number(0, label="Epochs", precision=0, elem_id="sleep-epochs", **plain)
         rate = gr.Number(0, label="Learning rate", elem_id="sleep-rate", **plain)
         rank = gr.Number(0, label="Rank", precision=0, elem_id="sleep-rank", **plain)

@@ -24,7 +24,6 @@ _RATES = (
     ("Lessons taught a second", "everlearn_lessons_taught_total"),
     ("Cores at work", "process_cpu_seconds_total"),
 )
-_LEVELS = (("Lessons", "everlearn_lessons"), ("Bytes on disk", "everlearn_storage_bytes"))
 _MEANS = (
     ("First token", "everlearn_time_to_first_token_seconds", 1000.0, "ms"),
     ("Each token", "everlearn_inter_token_latency_seconds", 1000.0, "ms"),
@@ -100,7 +99,9 @@ def shown(readings: list[Reading], price: float = 0.0) -> str:
     if memory := now.sums.get("process_resident_memory_bytes"):
         cards.append(_card(size(memory), "memory of the server"))
     lines = "".join(_line(title, rates(readings, name)) for title, name in _RATES)
-    lines += "".join(_line(title, levels(readings, name)) for title, name in _LEVELS)
+    lines += _line("Lessons", levels(readings, "everlearn_lessons"))
+    stored = levels(readings, "everlearn_storage_bytes")
+    lines += _line("On disk", stored, now=size(stored[-1]))
     routes = sorted(now.routes.items(), key=lambda item: -item[1][1])[:12]
     rows = [(plain(r), f"{n:,.0f}", f"{s / n * 1000:.1f} ms" if n else "-") for r, (s, n) in routes]
     busy = table(("Route", "Requests", "Mean"), rows, label="Requests by route")
@@ -135,8 +136,8 @@ def _card(number: str, words: str) -> str:
     return f'<div class="el-card"><b class="el-big">{number}</b><span>{words}</span></div>'
 
 
-def _line(title: str, values: list[float]) -> str:
-    now = f"{values[-1]:,.4g}" if values else "-"
+def _line(title: str, values: list[float], *, now: str = "") -> str:
+    now = now or (f"{values[-1]:,.4g}" if values else "-")
     return f'<div class="el-card"><span>{plain(title)}</span> <b>{now}</b>{line(values, label=title)}</div>'
 
 
