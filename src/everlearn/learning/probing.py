@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from everlearn.learning.examples import Encoded
-from everlearn.learning.losses import IGNORED, answer_logits, batch_of
+from everlearn.learning.losses import IGNORED, answer_logits_alike, batch_of
 from everlearn.models.base import BaseModel
 from everlearn.specialists.adapters import Adapters
 
@@ -39,12 +39,11 @@ def drift_of(
     drift: list[float] = []
     for first in range(0, len(rows), _BATCH):
         some = rows[first : first + _BATCH]
-        batch = batch_of(some, model.device)
         with model.lock:
-            base = answer_logits(model, batch)
+            base = answer_logits_alike(model, some)
         with adapters.worn([adapter_id] * len(some)):
-            worn = answer_logits(model, batch)
-        real = batch.labels != IGNORED
+            worn = answer_logits_alike(model, some)
+        real = batch_of(some, model.device).labels != IGNORED
         counts = real.sum(1)
         same = ((base.argmax(-1) == worn.argmax(-1)) & real).sum(1) / counts
         logs = functional.log_softmax(base, -1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from everlearn.learning.examples import Encoded
-from everlearn.learning.losses import IGNORED, answer_logits, batch_of
+from everlearn.learning.losses import IGNORED, answer_logits, answer_logits_alike, batch_of
 from everlearn.models.base import BaseModel
 from everlearn.specialists.adapters import Adapters
 
@@ -42,12 +42,11 @@ def exact_answers(
         places = order[first : first + _BATCH]
         some = [rows[n] for n in places]
         batch = batch_of(some, model.device)
-        if adapters is not None and worn:
-            with adapters.worn([worn[n] for n in places]), torch.inference_mode():
-                best = answer_logits(model, batch).argmax(-1)
-        else:
-            with model.lock, torch.inference_mode():
-                best = answer_logits(model, batch).argmax(-1)
+        wearing = [worn[n] for n in places] if adapters is not None and worn else []
+        with adapters.worn(wearing) if adapters is not None and wearing else model.lock, torch.inference_mode():
+            alike = len(set(wearing)) < 2
+            logits = answer_logits_alike(model, some) if alike else answer_logits(model, batch)
+            best = logits.argmax(-1)
         hits = ((best == batch.labels) | (batch.labels == IGNORED)).all(1).tolist()
         for place, hit in zip(places, hits, strict=True):
             right[place] = bool(hit)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from everlearn.engine.engine import Engine
 from everlearn.learning.examples import Encoded, Example
-from everlearn.learning.losses import answer_logits, batch_of, soft_targets
+from everlearn.learning.losses import answer_logits_alike, soft_targets
 from everlearn.learning.restating import Restated
 from everlearn.memory.correction import raise_target, told_ids
 from everlearn.models.base import BaseModel
@@ -92,6 +92,6 @@ def _logits(model: BaseModel, rows: Sequence[Encoded]) -> list[Tensor]:
     for first in range(0, len(rows), _BATCH):
         some = rows[first : first + _BATCH]
         with model.lock:
-            logits = answer_logits(model, batch_of(some, model.device))
+            logits = answer_logits_alike(model, some)
         found += [logits[n, -len(row.answer) :].cpu() for n, row in enumerate(some)]
     return found
