@@ -315,7 +315,7 @@ def load(
         home: folder of weights, settings and state; EVERLEARN_HOME or ~/.everlearn by default.
         state: folder of lessons and derived data, where that is not the home: several assistants may share weights.
         device: auto, cpu, cuda, cuda:N or mps.
-        dtype: auto, float32, bfloat16 or float16.
+        dtype: auto, float32, bfloat16, float16, int8 or nf4.
         progress: called with (what, done bytes, all bytes) while weights are fetched.
 
     Raises:

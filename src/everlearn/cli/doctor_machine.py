@@ -54,11 +54,11 @@ def device(settings: Settings) -> Finding:
 
     try:
         chosen = choose_device(settings.device)
-        dtype = choose_dtype(settings.dtype, chosen)
+        dtype = settings.dtype if settings.dtype in ("int8", "nf4") else str(choose_dtype(settings.dtype, chosen))
     except SettingsError as error:
         return Finding("device", "fail", error.message, error.hint)
     how = "chosen by itself" if settings.device == "auto" else "as set"
-    return Finding("device", "ok", f"{_device_name(chosen.type)}, {str(dtype).removeprefix('torch.')} ({how})")
+    return Finding("device", "ok", f"{_device_name(chosen.type)}, {dtype.removeprefix('torch.')} ({how})")
 
 
 def threads(settings: Settings) -> Finding:

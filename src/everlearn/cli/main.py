@@ -28,6 +28,7 @@ from everlearn.cli import (
     keys,
     lessons,
     promote,
+    prune,
     serve,
     sleep,
     studio,
@@ -71,6 +72,7 @@ app.command("top")(top.top)
 app.command("sleep")(sleep.sleep)
 app.command("distill")(distill.distill)
 app.add_typer(data.app, name="data")
+train.app.command("prune")(prune.prune)
 app.add_typer(train.app, name="train")
 app.add_typer(adapters.app, name="adapters")
 app.command("doctor")(doctor.doctor)

@@ -19,7 +19,7 @@ from everlearn.models.apertis.states import StateLayer  # its package makes our 
 from everlearn.models.blocks import find_blocks, hidden_of, text_config
 from everlearn.models.cache import KeyValueCache
 from everlearn.models.joined import JoinedCache
-from everlearn.models.loading import NF4, align, load_in_4_bits, load_module
+from everlearn.models.loading import QUANTISED, align, load_module, load_quantised
 from everlearn.models.placement import choose_device, choose_dtype
 from everlearn.models.sources import ModelFiles
 from everlearn.models.turnings import find_turnings
@@ -64,7 +64,7 @@ class BaseModel:
             files: where the weights lie.
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             dtype: "auto" (bfloat16 where the device has it natively, else float32), "float32", "bfloat16" or "float16";
-                "nf4": matrices in 4 bits, for training an adapter over them in less memory.
+                "nf4" and "int8": matrices in 4 or 8 bits, for less memory (bitsandbytes).
 
         Raises:
             SettingsError: the device or number format is not to be had here.
@@ -73,8 +73,8 @@ class BaseModel:
             WeightsError: not enough room on the device.
         """
         where = choose_device(device)
-        if dtype == NF4:
-            return cls(load_in_4_bits(files, where), name=files.name, digest=files.digest)
+        if dtype in QUANTISED:
+            return cls(load_quantised(files, dtype, where), name=files.name, digest=files.digest)
         module = load_module(files, choose_dtype(dtype, where))
         try:
             module.to(where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from everlearn.models.silence import no_progress_bars
 from everlearn.models.sources import ModelFiles
 
 NF4 = "nf4"
+INT8 = "int8"
+QUANTISED = (NF4, INT8)
 _ALIGNMENT = 64  # bytes; what torch itself gives to every tensor it makes
 
 
@@ -54,23 +57,34 @@ def load_module(files: ModelFiles, dtype: torch.dtype, **options: Any) -> nn.Mod
     return module
 
 
-def load_in_4_bits(files: ModelFiles, device: torch.device) -> nn.Module:
-    """Returns the transformers model of a folder with its matrices in NF4, computed with in bfloat16.
+def load_quantised(files: ModelFiles, kind: str, device: torch.device) -> nn.Module:
+    """Returns the transformers model of a folder with its matrices in fewer bits; everything else is in bfloat16.
+
+    Args:
+        files: where the weights lie.
+        kind: "nf4" (4 bits a weight), or "int8" (8 bits, input channels with outliers in 16).
+        device: where they go.
 
     Raises:
         SettingsError: bitsandbytes is not installed.
         CorruptWeightsError, ModelNotFoundError: as for `load_module`.
 
-    Source: Dettmers et al. 2023, QLoRA, section 3 (arXiv 2305.14314).
+    Source: Dettmers et al. 2023, QLoRA, section 3 (arXiv 2305.14314); Dettmers et al. 2022, LLM.int8(), section 3
+    (arXiv 2208.07339).
     """
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise SettingsError("Weights in 4 bits need bitsandbytes.", hint="pip install 'everlearn[qlora]'")
-    how = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=NF4,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        bnb_4bit_use_double_quant=True,
-    )
+        raise SettingsError(f"Weights in {kind} need bitsandbytes.", hint="pip install 'everlearn[qlora]'")
+    if kind == INT8:
+        how = BitsAndBytesConfig(load_in_8bit=True)
+        # It says at every layer that activations are cast; that is what it is there for.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    else:
+        how = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=NF4,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_use_double_quant=True,
+        )
     module = load_module(files, torch.bfloat16, quantization_config=how, device_map={"": device})
     for layer in module.modules():
         if hasattr(layer, "support_avx512bf16_for_cpu"):

@@ -42,7 +42,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if native_bfloat16(device) else torch.float32
     if name not in _DTYPES:
-        raise SettingsError(f"dtype {name!r} is unknown.", hint=f"Use auto, {', '.join(_DTYPES)}.")
+        raise SettingsError(f"dtype {name!r} is unknown.", hint=f"Use auto, {', '.join(_DTYPES)}, int8 or nf4.")
     if name == "bfloat16" and device.type == "mps" and not native_bfloat16(device):  # CPU and CUDA emulate it
         raise SettingsError(f"{device} cannot compute in bfloat16.", hint="Use dtype auto or float32.")
     return _DTYPES[name]
