@@ -32,6 +32,14 @@ class Night:
         known = set(self.parent.lessons) if self.parent is not None else set()
         return [lesson for lesson in self.lessons if lesson.id not in known]
 
+    @property
+    def trained(self) -> list[tuple[Lesson, str]]:
+        """Each lesson with its taught wording and the last one that is trained on."""
+        asked = {lesson.id: self.wordings[lesson.id].asked for lesson in self.lessons}
+        return [
+            (lesson, q) for lesson in self.lessons for q in dict.fromkeys((asked[lesson.id][0], asked[lesson.id][-1]))
+        ]
+
 
 @final
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from everlearn.learning.retention import NEW, retention
 from everlearn.learning.rewording import Rewording
 from everlearn.learning.scoring import exact_answers
 from everlearn.learning.self_distillation import held_examples, lesson_examples, own_answers
+from everlearn.learning.shrinking import shrink
 from everlearn.learning.sleep_files import REPLAY, anchor_path
 from everlearn.learning.sleep_lock import asleep
 from everlearn.learning.sleep_records import Memories, first_of_each, note, remember
@@ -77,7 +78,7 @@ class Sleep:
         self.specialists: Specialists = engine.specialists
         self._folder: Path = self.specialists.shelf.folder
         self._rewording = rewording
-        self._tell = progress or _silent
+        self._tell = progress or (lambda _what, _done, _total: None)
         self._watch = watch or (lambda _name, _step: None)
 
     def domains(self) -> list[str]:
@@ -107,8 +108,10 @@ class Sleep:
                 return None
             unrelated = self._unrelated()
             examples = self._train(night, unrelated)
+            strength = self._shrunk(night)
             judged, right, answers = self._test(night, unrelated.probes)
             kept = retention(self.specialists.shelf, night.parent, night.lessons, right)
+            judged = replace(judged, figures={**judged.figures, "strength": strength})
             verdict = self._settle(night, judged, answers, examples)
             if verdict.accepted:
                 kept = {verdict.adapter if name == NEW else name: share for name, share in kept.items()}
@@ -217,6 +220,15 @@ class Sleep:
         path = anchor_path(self._folder, night.parent) if night.parent is not None else None
         return Anchor.load(path) if path is not None and path.exists() else None
 
+    def _shrunk(self, night: Night) -> float:
+        """Scale the candidate to the least strength that answers what it was trained on."""
+        if not self.settings.shrink:
+            return 1.0
+        rows = [encoded(self.engine.text, Example(q, le.answer)) for le, q in night.trained]
+        return shrink(
+            night.adapters, CANDIDATE, rows, progress=lambda done, total: self._tell("shrinking", done, total)
+        )
+
     def _test(self, night: Night, probes: Sequence[Encoded]) -> tuple[Judged, set[str], tuple[str, ...]]:
         """Judge the candidate; also the ids of lessons that it answers as taught, and in every wording, unseen too."""
         questions = [(le, q) for le in night.lessons for q in (le.prompt, *night.wordings[le.id].held_out)]
@@ -284,7 +296,3 @@ class Sleep:
         self.specialists.learn_routes(night.name, ids, [lesson.prompt for lesson in night.lessons])
         self.specialists.shelf.point(kept.name, kept.step)
         return Verdict(kept.id, True, (), judged.figures, ids, answers, parent)
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    pass

@@ -31,6 +31,7 @@ class SleepSettings:
         hold: how much an example of the former counts, where one of a lesson counts 1.
         null_space: share of the directions of each layer's inputs that a candidate may read, those that the unrelated
             prompts use least; 1 = all of them.
+        shrink: whether a candidate is scaled to the least strength that still answers what it was trained on.
         fisher_examples: examples that the Fisher information is taken from.
         kept_wordings: examples of each lesson that replay keeps.
         fresh: train from nothing on all lessons, instead of going on from the version in use on the new ones.
@@ -44,6 +45,7 @@ class SleepSettings:
     general_share: float = 0.5
     hold: float = 3.0
     null_space: float = 1.0
+    shrink: bool = True
     fisher_examples: int = 64
     kept_wordings: int = 2
     fresh: bool = False
