@@ -11,7 +11,7 @@ Pairs of an editing set are taught to the look-up table, one sleep moves them in
 Exact answers are judged as greedy decoding would give them, the stop token included.
 
     python benchmarks/sleeping.py --data qaedit.jsonl --unrelated unrelated_questions.jsonl --text wikitext.txt
-        [--pairs 100] [--epochs 6] [--rate 1e-3] [--rank 16] [--wordings 8] [--general 128] [--share 0.5] [--write]
+        [--pairs 100] [--epochs 6] [--rate 1e-3] [--rank 16] [--wordings 8] [--general 128] [--share 0.5] [--hold 3] [--null-space 1] [--write]
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ def settings_of(arguments: argparse.Namespace) -> SleepSettings:
         wordings=arguments.wordings,
         general=arguments.general,
         general_share=arguments.share,
+        hold=arguments.hold,
+        null_space=arguments.null_space,
     )
 
 
@@ -133,6 +135,8 @@ def main() -> None:
         usual = {"epochs": plain.training.epochs, "rate": plain.training.rate, "rank": plain.adapter.rank}
         parser.add_argument(f"--{name}", type=kind, default=usual.get(name, getattr(plain, name, None)))
     parser.add_argument("--share", type=float, default=SleepSettings().general_share)
+    parser.add_argument("--hold", type=float, default=SleepSettings().hold, help="weight of an unrelated prompt")
+    parser.add_argument("--null-space", type=float, default=SleepSettings().null_space, help="share of directions")
     parser.add_argument("--frozen", type=float, default=0.0, help="share of the lowest blocks without an adapter")
     parser.add_argument("--harmful", action="store_true", help="also a candidate that has to be refused")
     parser.add_argument("--write", action="store_true", help="keep the result under benchmarks/results")

@@ -32,7 +32,7 @@ def test_the_commands_are_complete():
         "everlearn tables": {"create", "list", "set", "delete", "export", "import", "copy", "merge"},
         "everlearn promote": {"propose", "list", "accept", "reject"},
         "everlearn data": {"inspect"},
-        "everlearn train": {"tokenizer", "pretrain", "finetune"},
+        "everlearn train": {"tokenizer", "pretrain", "finetune", "prune"},
         "everlearn adapters": {"list", "show", "rollback"},
         "everlearn bench": {
             "attention",
@@ -44,6 +44,7 @@ def test_the_commands_are_complete():
             "teach",
             "latency",
             "forgetting",
+            "knowledge",
             "temporal",
         },
     }
