@@ -11,7 +11,8 @@ Pairs of an editing set are taught to the look-up table, one sleep moves them in
 Exact answers are judged as greedy decoding would give them, the stop token included.
 
     python benchmarks/sleeping.py --data qaedit.jsonl --unrelated unrelated_questions.jsonl --text wikitext.txt
-        [--pairs 100] [--epochs 6] [--rate 1e-3] [--rank 16] [--wordings 8] [--general 128] [--share 0.5] [--hold 3] [--null-space 1] [--write]
+        [--pairs 100] [--epochs 6] [--rate 1e-3] [--rank 16] [--wordings 8] [--general 128] [--share 0.5]
+        [--hold 3] [--null-space 1] [--write]
 """
 
 from __future__ import annotations
