@@ -20,7 +20,8 @@ from everlearn.errors import (
 )
 from everlearn.evaluation.acceptance import AcceptanceLimits
 from everlearn.learning import sleep as sleep_module
-from everlearn.learning.night import adapter_name
+from everlearn.learning.examples import Example
+from everlearn.learning.night import Unrelated, adapter_name
 from everlearn.learning.sleep_files import REPLAY, VERDICTS
 from everlearn.learning.sleep_lock import LOCK
 from everlearn.learning.sleep_settings import SleepSettings
@@ -330,3 +331,13 @@ def test_wordings_of_a_model_are_trained_on(tmp_path):
         assert asked == [[q, f"Is it known who that is: {q}"] for q in ("Who bakes?", "Who sings?")]
         (verdict,) = learner.sleep("d", settings=SETTINGS, rewording=rewording)
         assert verdict.accepted
+
+
+def test_few_lessons_are_held_too():
+    held = [Example(f"q{n}", "a") for n in range(5)]
+    unrelated = Unrelated(held, [], [])
+    assert unrelated.drawn(1, least=3) == held[:3]
+    assert unrelated.drawn(1, least=64) == held
+    assert unrelated.drawn(12, least=3) == [*held, *held, *held[:2]]
+    assert unrelated.drawn(0, least=64) == []
+    assert Unrelated([], [], []).drawn(4, least=64) == []

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import final
 
 from everlearn.learning.examples import Encoded, Example
@@ -49,6 +50,12 @@ class Unrelated:
     held: list[Example]
     rows: list[Encoded]
     probes: list[Encoded]
+
+    def drawn(self, count: int, *, least: int) -> list[Example]:
+        """So many of those to train on, in turn; at least some, as far as there are different ones. 0 = none."""
+        if not count:
+            return []
+        return list(islice(cycle(self.held), max(count, min(len(self.held), least))))
 
 
 def wordings_of(lesson: Lesson, more: Sequence[str], *, most: int) -> Restated:

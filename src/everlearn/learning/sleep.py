@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ from everlearn.store.port import EVERYTHING
 
 Progress = Callable[[str, int, int], None]
 CANDIDATE = "candidate"
+LEAST_HELD = 64  # unrelated examples, however few lessons there are
 
 
 @final
@@ -163,8 +165,7 @@ class Sleep:
             temperature = self.settings.training.temperature
             mine += lesson_examples(self.engine, lesson, night.wordings[lesson.id], temperature=temperature)
             self._tell("restating", done, len(night.new))
-        held = unrelated.held
-        copies = round(self.settings.general_share * len(mine) / max(len(held), 1))
+        held = unrelated.drawn(math.ceil(self.settings.general_share * len(mine)), least=LEAST_HELD)
         weights = self._candidate(night)
         projections = self._confinement(night, weights, unrelated.rows)
         folder = self._folder / night.name / ".training"
@@ -178,7 +179,7 @@ class Sleep:
             folder=folder,
         )
         trainer.train(
-            [*mine, *held * copies],
+            [*mine, *held],
             progress=lambda done, total: self._tell("training", done, total),
             watch=lambda step: self._watch(night.name, step),
         )

@@ -27,7 +27,8 @@ class SleepSettings:
         limits: what it has to reach.
         wordings: of each lesson, to train on.
         general: unrelated prompts; every second one is trained on with the base model's own answers, the others probe.
-        general_share: examples of the former for each example of a lesson.
+        general_share: examples of the former for each example of a lesson, at least 64 as far as they go, since few
+            lessons lead away from the base as well; 0 = none.
         hold: how much an example of the former counts, where one of a lesson counts 1.
         null_space: share of the directions of each layer's inputs that a candidate may read, those that the unrelated
             prompts use least; 1 = all of them.
