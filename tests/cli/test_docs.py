@@ -44,7 +44,6 @@ def test_the_commands_are_complete():
             "teach",
             "latency",
             "forgetting",
-            "knowledge",
             "temporal",
         },
     }

@@ -49,6 +49,7 @@ def test_fewer_bits_answer_nearly_the_same(base, dtype, kind, near):
     files = ModelFiles("base", base, "b" * 64)
     small, whole = (BaseModel.from_folder(files, device="cpu", dtype=name) for name in (dtype, "bfloat16"))
     assert [type(m).__name__ for m in small.module.modules()].count(kind) == 4 * 7
+    assert (small.number_format, whole.number_format) == (dtype, "torch.bfloat16")
     ids = torch.tensor([[5, 9, 2, 7]])
     a, b = (model.forward(ids, model.new_cache()).float() for model in (small, whole))
     assert float((a - b).abs().mean()) < near * float(b.std())

@@ -186,18 +186,18 @@ def check_base(engine: Engine, bundle: Bundle, *, derive: bool) -> bool:
         WrongBaseError: they do not, and are not to be derived again.
     """
     made, here = bundle.manifest["base_model"], engine.model
-    base = base_of(here.digest, here.dtype)
+    base = base_of(here.digest, here.number_format)
     for entry in (opened(le.sealed) for le in bundle.lessons if le.kind == "sealed"):
         if (entry.encoder, entry.base) != (engine.memory.keys.digest, base):
             raise WrongBaseError(
                 f"The bundle holds keys and values without text, made on {made['name']}; this is {here.name}.",
                 hint="Without text nothing can be derived: ask for a bundle with text, or for one made on this model.",
             )
-    same = (made["digest"], made["dtype"]) == (here.digest, str(here.dtype))
+    same = (made["digest"], made["dtype"]) == (here.digest, here.number_format)
     if not same and not derive:
         raise WrongBaseError(
             f"The bundle was made on {made['name']} ({made['digest'][:12]}, {made['dtype']}); this is {here.name} "
-            f"({here.digest[:12]}, {here.dtype}).",
+            f"({here.digest[:12]}, {here.number_format}).",
             hint="Values are derived data: --derive computes them again on this base model, from the lessons' text.",
         )
     return same
@@ -215,7 +215,7 @@ def _sealed(engine: Engine, lessons: Sequence[Lesson], values: Mapping[str, byte
     """Lessons without text: those that have none, and pairs reduced to key and value."""
     pairs = [le for le in lessons if le.kind == "pair"]
     encoded, keys = engine.memory.encoded_of(pairs), engine.memory.keys
-    base = base_of(engine.model.digest, engine.model.dtype)
+    base = base_of(engine.model.digest, engine.model.number_format)
     bare = [
         Lesson(
             "",
@@ -240,7 +240,7 @@ def _about(engine: Engine, name: str, settings: TableSettings, lessons: Sequence
     return {
         "table": name,
         "settings": dataclasses.asdict(dataclasses.replace(settings, layer="", owner="")),
-        "base_model": {"name": model.name, "digest": model.digest, "dtype": str(model.dtype)},
+        "base_model": {"name": model.name, "digest": model.digest, "dtype": model.number_format},
         "encoder": {"digest": keys.digest, "width": keys.width},
         "active": sum(le.status == "active" for le in lessons),
         "superseded": sum(le.status == "superseded" for le in lessons),

@@ -66,7 +66,9 @@ def chosen_blocks(settings: TableSettings, num_blocks: int) -> tuple[int, ...]:
 def kind_of(model: BaseModel, settings: TableSettings) -> str:
     """Name under which corrections of this model and these settings are kept."""
     blocks = ",".join(map(str, chosen_blocks(settings, model.num_blocks)))
-    return f"correction/{_FORM}/{settings.values}/{model.digest[:16]}/{model.dtype}/{blocks}/{settings.sparsity:g}"
+    return (
+        f"correction/{_FORM}/{settings.values}/{model.digest[:16]}/{model.number_format}/{blocks}/{settings.sparsity:g}"
+    )
 
 
 def told_ids(text: ChatText, question: str, prompt: str, answer: str) -> list[int]:

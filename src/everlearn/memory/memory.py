@@ -72,7 +72,7 @@ class Memory:
         self.corrections = corrections
         self.gate = gate
         self.hops = hops
-        base = base_of(corrections.model.digest, corrections.model.dtype)
+        base = base_of(corrections.model.digest, corrections.model.number_format)
         self.passages = Shelves(derived, keys, passage_gate or PassageGate.packaged())
         self.sealed = SealedEntries(keys.digest, base, keys.width)
         self._contents = Contents(

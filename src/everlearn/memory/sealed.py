@@ -112,9 +112,9 @@ def value_of(lesson: Lesson, width: int) -> Correction:
     return from_bytes(opened(lesson.sealed).value, width)
 
 
-def base_of(digest: str, dtype: object) -> str:
+def base_of(digest: str, number_format: str) -> str:
     """Which base model a value is for."""
-    return f"{digest} {dtype}"
+    return f"{digest} {number_format}"
 
 
 def packed(entry: Sealed) -> str:

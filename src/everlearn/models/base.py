@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any, final
 
 import torch
@@ -19,7 +20,7 @@ from everlearn.models.apertis.states import StateLayer  # its package makes our 
 from everlearn.models.blocks import find_blocks, hidden_of, text_config
 from everlearn.models.cache import KeyValueCache
 from everlearn.models.joined import JoinedCache
-from everlearn.models.loading import QUANTISED, align, load_module, load_quantised
+from everlearn.models.loading import INT8, NF4, QUANTISED, align, load_module, load_quantised
 from everlearn.models.placement import choose_device, choose_dtype
 from everlearn.models.sources import ModelFiles
 from everlearn.models.turnings import find_turnings
@@ -123,6 +124,14 @@ class BaseModel:
     def dtype(self) -> torch.dtype:
         """Number format of the weights."""
         return next(self.module.parameters()).dtype
+
+    @cached_property
+    def number_format(self) -> str:
+        """How the weights are kept: "torch.bfloat16" and so on, or "int8" or "nf4". What is computed differs by it."""
+        kinds = {type(module).__name__ for module in self.module.modules()}
+        if "Linear4bit" in kinds:
+            return NF4
+        return INT8 if "Linear8bitLt" in kinds else str(self.dtype)
 
     @property
     def sees_all(self) -> bool:
