@@ -11,8 +11,8 @@ Pairs of an editing set are taught to the look-up table, one sleep moves them in
 Exact answers are judged as greedy decoding would give them, the stop token included.
 
     python benchmarks/sleeping.py --data qaedit.jsonl --unrelated unrelated_questions.jsonl --text wikitext.txt
-        [--pairs 100] [--epochs 6] [--rate 1e-3] [--rank 16] [--wordings 8] [--general 128] [--share 0.5]
-        [--hold 3] [--null-space 1] [--write]
+        [--pairs 100] [--epochs 6] [--rate 4e-3] [--rank 8] [--wordings 4] [--general 400] [--share 1]
+        [--hold 4] [--null-space 0.5] [--write]
 """
 
 from __future__ import annotations
@@ -138,7 +138,12 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=SleepSettings().general_share)
     parser.add_argument("--hold", type=float, default=SleepSettings().hold, help="weight of an unrelated prompt")
     parser.add_argument("--null-space", type=float, default=SleepSettings().null_space, help="share of directions")
-    parser.add_argument("--frozen", type=float, default=0.0, help="share of the lowest blocks without an adapter")
+    parser.add_argument(
+        "--frozen",
+        type=float,
+        default=SleepSettings().adapter.frozen_blocks,
+        help="share of the lowest blocks without an adapter",
+    )
     parser.add_argument("--harmful", action="store_true", help="also a candidate that has to be refused")
     parser.add_argument("--write", action="store_true", help="keep the result under benchmarks/results")
     arguments = parser.parse_args()

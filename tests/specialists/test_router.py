@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from everlearn.errors import FileFormatError, InputError, NotFoundError
+from everlearn.specialists import router_file
 from everlearn.specialists.router import SCALE, SpecialistRouter, _left_out, whole
 from everlearn.specialists.router_file import load, save
 
@@ -164,3 +165,28 @@ def test_wrong_input():
     with pytest.raises(NotFoundError, match="none yet"):
         router.unlearn("a")
     assert whole(np.ones((1, 2), np.float32)).tolist() == [[SCALE, SCALE, SCALE]]
+
+
+def test_a_domain_whose_own_examples_lie_far_apart_takes_only_what_is_near_one_of_them(tmp_path):
+    """Facts about anything: every stranger is as near to one of them as they are to each other."""
+    chance = np.random.default_rng(0)
+    rows = chance.normal(size=(40, 32)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    facts, strangers, ids = rows[:20], rows[20:], [f"l{n}" for n in range(20)]
+    near = facts + 0.02 * chance.normal(size=facts.shape).astype(np.float32)
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    loose, strict = SpecialistRouter(32), SpecialistRouter(32)
+    loose.learn("facts", ids, facts)
+    strict.learn("facts", ids, facts, least=0.65)
+
+    def taken(router, features):
+        return sum(route.domain == "facts" for route in router.route(features))
+
+    assert taken(loose, strangers) > 0
+    assert taken(strict, strangers) == 0
+    assert taken(strict, near) == taken(loose, near) > 15
+    strict.unlearn("facts", ["l0"])
+    router_file.save(strict, tmp_path / "router.safetensors", encoder="e")
+    again = router_file.load(tmp_path / "router.safetensors", encoder="e")
+    assert taken(again, strangers) == 0
+    assert again.statistics("facts").least == 0.65

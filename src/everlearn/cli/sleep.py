@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,9 +35,9 @@ def sleep(
         typer.Option("--domain", metavar="NAME", help="Only lessons of this domain; all that hold something new."),
     ] = None,
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the lessons.")] = 6,
-    rate: Annotated[float, typer.Option("--rate", metavar="NUMBER", help="Learning rate.")] = 1e-3,
-    rank: Annotated[int, typer.Option("--rank", metavar="N", min=1, help="Rank of a new adapter.")] = 16,
-    wordings: Annotated[int, typer.Option("--wordings", metavar="N", min=1, help="Wordings of each lesson.")] = 8,
+    rate: Annotated[float, typer.Option("--rate", metavar="NUMBER", help="Learning rate.")] = 4e-3,
+    rank: Annotated[int, typer.Option("--rank", metavar="N", min=1, help="Rank of a new adapter.")] = 8,
+    wordings: Annotated[int, typer.Option("--wordings", metavar="N", min=1, help="Wordings of each lesson.")] = 4,
     restate: Annotated[
         str,
         typer.Option(
@@ -58,7 +59,7 @@ def sleep(
             metavar="SHARE",
             help="Share of each layer's directions, those unrelated text uses least, that are learned in; 1 = all.",
         ),
-    ] = 1.0,
+    ] = 0.5,
     strength: Annotated[
         float, typer.Option("--strength", metavar="NUMBER", help="Pull to the version before (EWC); 0 = off.")
     ] = 1.0,
@@ -77,10 +78,9 @@ def sleep(
     """
     from everlearn.learning.sleep_settings import SleepSettings
     from everlearn.learning.training_settings import TrainingSettings
-    from everlearn.specialists.settings import AdapterSettings
 
     training = TrainingSettings(epochs=epochs, rate=rate, strength=strength, seed=seed)
-    shape = AdapterSettings(rank=rank)
+    shape = replace(SleepSettings().adapter, rank=rank, alpha=2.0 * rank)
     settings = SleepSettings(training, shape, wordings=wordings, null_space=null_space, fresh=fresh).checked()
     place = _place(restate, teacher_model, key_env)
     with open_learner(choice_of(ctx)) as learner, ExitStack() as stack:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -43,7 +44,10 @@ from everlearn.store.port import EVERYTHING
 
 Progress = Callable[[str, int, int], None]
 CANDIDATE = "candidate"
-LEAST_HELD = 64  # unrelated examples, however few lessons there are
+LIKE_A_LESSON = (
+    0.65  # cosine; facts lie far apart, so what is near them on the whole may be about anything (docs/log.md)
+)
+LEAST_HELD = 200  # unrelated examples, however few lessons there are
 
 
 @final
@@ -140,7 +144,7 @@ class Sleep:
     def _reworded(self, lessons: Sequence[Lesson]) -> Mapping[str, Sequence[str]]:
         if self._rewording is None:
             return {}
-        return self._rewording.of(lessons, progress=lambda done, total: self._tell("asking for wordings", done, total))
+        return self._rewording.of(lessons, progress=partial(self._tell, "asking for wordings"))
 
     def _pairs(self) -> list[Lesson]:
         """Lessons that are true now and can be asked without a context, oldest first."""
@@ -151,9 +155,7 @@ class Sleep:
     def _unrelated(self) -> Unrelated:
         """Unrelated prompts with the base model's own answers."""
         prompts = general_prompts()[: self.settings.general]
-        rows = own_answers(
-            self.engine, prompts, progress=lambda done, total: self._tell("asking the base model", done, total)
-        )
+        rows = own_answers(self.engine, prompts, progress=partial(self._tell, "asking the base model"))
         temperature = self.settings.training.temperature
         held = held_examples(self.engine, prompts[::2], rows[::2], temperature=temperature, weight=self.settings.hold)
         return Unrelated(held, rows[::2], rows[1::2])
@@ -180,7 +182,7 @@ class Sleep:
         )
         trainer.train(
             [*mine, *held],
-            progress=lambda done, total: self._tell("training", done, total),
+            progress=partial(self._tell, "training"),
             watch=lambda step: self._watch(night.name, step),
         )
         shutil.rmtree(folder)
@@ -201,7 +203,7 @@ class Sleep:
             night.adapters.model,
             targets(night.adapters.model, self.settings.adapter),
             rows,
-            progress=lambda done, total: self._tell("looking for room", done, total),
+            progress=partial(self._tell, "looking for room"),
         )
         projections = confinement(weights.parameters(), covariances, self.settings.null_space)
         if night.parent is None:
@@ -226,9 +228,7 @@ class Sleep:
         if not self.settings.shrink:
             return 1.0
         rows = [encoded(self.engine.text, Example(q, le.answer)) for le, q in night.trained]
-        return shrink(
-            night.adapters, CANDIDATE, rows, progress=lambda done, total: self._tell("shrinking", done, total)
-        )
+        return shrink(night.adapters, CANDIDATE, rows, progress=partial(self._tell, "shrinking"))
 
     def _test(self, night: Night, probes: Sequence[Encoded]) -> tuple[Judged, set[str], tuple[str, ...]]:
         """Judge the candidate; also the ids of lessons that it answers as taught, and in every wording, unseen too."""
@@ -244,12 +244,7 @@ class Sleep:
             old = [n for n, (le, _) in enumerate(questions) if le.id in set(night.parent.lessons)]
             before = self._asked(night, [rows[n] for n in old], night.parent.id)
             after = [right[n] for n in old]
-        agreement, drift = drift_of(
-            night.adapters,
-            CANDIDATE,
-            probes,
-            progress=lambda done, total: self._tell("probing", done, total),
-        )
+        agreement, drift = drift_of(night.adapters, CANDIDATE, probes, progress=partial(self._tell, "probing"))
         measured = Measured(taught, unseen, agreement, drift, before, after)
         as_taught = {le.id for (le, q), hit in zip(questions, right, strict=True) if hit and q == le.prompt}
         everywhere = tuple(le.id for le in night.lessons if le.id not in failed)
@@ -261,7 +256,7 @@ class Sleep:
             rows,
             adapters=night.adapters,
             worn=[adapter_id] * len(rows),
-            progress=lambda done, total: self._tell("testing", done, total),
+            progress=partial(self._tell, "testing"),
         )
 
     def _settle(self, night: Night, judged: Judged, answers: tuple[str, ...], examples: list[Example]) -> Verdict:
@@ -294,6 +289,7 @@ class Sleep:
             kept,
             Memories(few, weighed, self._anchor(night)),
         )
-        self.specialists.learn_routes(night.name, ids, [lesson.prompt for lesson in night.lessons])
+        prompts = [lesson.prompt for lesson in night.lessons]
+        self.specialists.learn_routes(night.name, ids, prompts, least=LIKE_A_LESSON)
         self.specialists.shelf.point(kept.name, kept.step)
         return Verdict(kept.id, True, (), judged.figures, ids, answers, parent)

@@ -13,13 +13,17 @@ from everlearn.specialists.settings import AdapterSettings
 
 
 def _training() -> TrainingSettings:
-    return TrainingSettings(epochs=6, rate=1e-3, strength=1.0)
+    return TrainingSettings(epochs=6, rate=4e-3, strength=1.0)
+
+
+def _shape() -> AdapterSettings:
+    return AdapterSettings(rank=8, alpha=16.0, frozen_blocks=0.5)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class SleepSettings:
-    """Settings of a sleep.
+    """Settings of a sleep. The defaults are those that passed on 20 facts on SmolLM2-135M (docs/log.md, 2026-11-25).
 
     Attributes:
         training: of the candidate; its seed also draws the adapter's first weights.
@@ -27,7 +31,7 @@ class SleepSettings:
         limits: what it has to reach.
         wordings: of each lesson, to train on.
         general: unrelated prompts; every second one is trained on with the base model's own answers, the others probe.
-        general_share: examples of the former for each example of a lesson, at least 64 as far as they go, since few
+        general_share: examples of the former for each example of a lesson, at least 200 as far as they go, since few
             lessons lead away from the base as well; 0 = none.
         hold: how much an example of the former counts, where one of a lesson counts 1.
         null_space: share of the directions of each layer's inputs that a candidate may read, those that the unrelated
@@ -39,13 +43,13 @@ class SleepSettings:
     """
 
     training: TrainingSettings = field(default_factory=_training)
-    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    adapter: AdapterSettings = field(default_factory=_shape)
     limits: AcceptanceLimits = field(default_factory=AcceptanceLimits)
-    wordings: int = 8
-    general: int = 128
-    general_share: float = 0.5
-    hold: float = 3.0
-    null_space: float = 1.0
+    wordings: int = 4
+    general: int = 400
+    general_share: float = 1.0
+    hold: float = 4.0
+    null_space: float = 0.5
     shrink: bool = True
     fisher_examples: int = 64
     kept_wordings: int = 2

@@ -51,12 +51,14 @@ class Statistics:
         rows: [N, F] float64 whole numbers: the examples' features, a constant last.
         square: [F, F] float64, sum of the rows' outer products.
         total: [F] float64, sum of the rows.
+        least: cosine to its nearest example from which a prompt may be the domain's, however far apart its own lie.
     """
 
     ids: list[str]
     rows: Floats
     square: Floats
     total: Floats
+    least: float = -1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +106,16 @@ class SpecialistRouter:
             )
         return self._known[domain]
 
-    def learn(self, domain: str, ids: Sequence[str], features: NDArray[np.float32]) -> None:
+    def learn(
+        self, domain: str, ids: Sequence[str], features: NDArray[np.float32], *, least: float | None = None
+    ) -> None:
         """Learn examples of a domain in one pass; an id that is known already is replaced.
 
         Args:
             domain: its name.
             ids: [N] of the examples, by which they can be un-learned.
             features: [N, width] unit rows.
+            least: as in `Statistics`; None = as it was, at first none.
 
         Raises:
             InputError: another width, no example, or a number that is none.
@@ -131,6 +136,7 @@ class SpecialistRouter:
             np.concatenate([old.rows, rows]),
             old.square + rows.T @ rows,
             old.total + rows.sum(axis=0),
+            old.least if least is None else least,
         )
         self._fit = None
 
@@ -179,6 +185,7 @@ class SpecialistRouter:
             old.rows[keep],
             old.square - gone.T @ gone,
             old.total - gone.sum(axis=0),
+            old.least,
         )
 
     def _solved(self) -> _Fit:
@@ -209,7 +216,7 @@ class SpecialistRouter:
             names,
             weights,
             np.array([np.quantile(s, self.doubt) for s in scores]),
-            np.array([np.quantile(n, self.doubt) for n in near]),
+            np.array([max(np.quantile(n, self.doubt), each.least) for n, each in zip(near, known, strict=True)]),
         )
 
 

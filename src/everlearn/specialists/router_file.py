@@ -41,6 +41,7 @@ def save(router: SpecialistRouter, path: Path, *, encoder: str) -> None:
         "ridge": router.ridge,
         "doubt": router.doubt,
         "ids": {name: each.ids for name, each in known.items()},
+        "least": {name: each.least for name, each in known.items()},
     }
     part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
@@ -91,7 +92,8 @@ def _read(path: Path) -> tuple[SpecialistRouter, str]:
             raise FileFormatError(f"{path} has form {about['form']}, newer than {FORM}.", hint="Update everlearn.")
         router = SpecialistRouter(about["width"], ridge=about["ridge"], doubt=about["doubt"])
         for name, ids in about["ids"].items():
-            router.learn(name, ids, (rows[f"rows/{name}"] / SCALE).astype(np.float32))
+            least = about.get("least", {}).get(name)  # files of before have none
+            router.learn(name, ids, (rows[f"rows/{name}"] / SCALE).astype(np.float32), least=least)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError) as cause:
         if isinstance(cause, FileFormatError):
             raise

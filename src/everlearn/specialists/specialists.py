@@ -108,8 +108,14 @@ class Specialists:
             self._refresh()  # another version may lie under this id since a checkpoint was loaded
         return spoken if spoken in self.adapters.loaded else self.adapters.load(spoken)
 
-    def learn_routes(self, domain: str, ids: Sequence[str], prompts: Sequence[str]) -> None:
+    def learn_routes(self, domain: str, ids: Sequence[str], prompts: Sequence[str], *, least: float = -1.0) -> None:
         """Let the router know prompts of a domain, durably; those it knew of the domain are replaced.
+
+        Args:
+            domain: its name.
+            ids: of the prompts.
+            prompts: that belong there.
+            least: cosine to the nearest of them from which a question may be the domain's.
 
         Raises:
             StoreFullError: it cannot be written; the router on disk stays as it was.
@@ -118,7 +124,7 @@ class Specialists:
             router = self._router_on_disk()
             if domain in router.domains:
                 router.unlearn(domain)
-            router.learn(domain, ids, self.features(prompts))
+            router.learn(domain, ids, self.features(prompts), least=least)
             self._keep(router)
 
     def _keep(self, router: SpecialistRouter) -> None:

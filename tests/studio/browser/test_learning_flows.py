@@ -13,7 +13,7 @@ LESSONS = (
     ("What is the capital of France?", "The capital of France is Paris."),
     ("What is the capital of Japan?", "The capital of Japan is Tokyo."),
 )
-SETTINGS = {"epochs": "3", "rate": "0.0003", "wordings": "4", "general": "16"}
+SETTINGS = {"epochs": "6", "rate": "0.002", "wordings": "4", "general": "16"}
 
 
 @pytest.fixture
