@@ -7,11 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from everlearn.studio import markup
+from everlearn.studio import map_tab, markup
 from everlearn.studio.chat_view import conversation
 from everlearn.studio.conversation import Turn
 from everlearn.studio.lesson_view import forgetting, history, lessons
-from everlearn.studio.plots import Point, scatter
 from everlearn.studio.queues_tab import conflicts_shown, quarantine_shown
 
 ATTACKS = [
@@ -33,7 +32,7 @@ ATTACKS = [
 ALLOWED = frozenset(
     (
         *("p", "a", "em", "strong", "code", "pre", "ul", "ol", "li", "blockquote", "hr", "br", "b", "i", "div", "span"),
-        *("table", "caption", "thead", "tbody", "tr", "th", "td", "button", "details", "summary", "section"),
+        *("table", "canvas", "caption", "thead", "tbody", "tr", "th", "td", "button", "details", "summary", "section"),
         *("svg", "circle", "title"),
     )
 )
@@ -85,7 +84,8 @@ def test_every_view_shows_text_of_others_as_text(attack):
     check(forgetting(told, [lesson]))
     check(conflicts_shown([[lesson, lesson]]))
     check(quarantine_shown([lesson]))
-    check(scatter([Point(0, 0, attack, attack, attack)], label=attack))
+    places = {"x": [0, 1], "y": [0, 1], "group": [0, 0], "ids": [attack, attack]}
+    check(map_tab.lesson(lesson) + map_tab.drawn({**places, "groups": [attack], "total": 3}))
     check(markup.notice(attack) + markup.empty(attack, attack, markup.button(attack, attack, attack, described=attack)))
 
 
