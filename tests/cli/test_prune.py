@@ -34,12 +34,16 @@ def test_a_pruned_model_is_written_and_loads(cli, base, tmp_path):
     assert model.forward(torch.tensor([[1, 2, 3]]), model.new_cache()).isfinite().all()
 
 
-def test_what_is_there_is_not_overwritten(cli, base, tmp_path):
+def test_what_cannot_be_pruned_is_told_first(cli, base, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
     result = cli("--model", str(base), "train", "prune", "--out", str(tmp_path / "out"))
     assert result.code == 2
     assert "not empty" in result.err
+    monkeypatch.setenv("EVERLEARN_DTYPE", "int8")
+    refused = cli("--model", str(base), "train", "prune", "--out", str(tmp_path / "o"))
+    assert "int8 cannot be pruned" in refused.err
+    monkeypatch.delenv("EVERLEARN_DTYPE")
     assert "share is 2" in cli("--model", str(base), "train", "prune", "--share", "2", "--out", str(tmp_path / "o")).err
 
 
@@ -53,6 +57,15 @@ def test_fewer_bits_answer_nearly_the_same(base, dtype, kind, near):
     ids = torch.tensor([[5, 9, 2, 7]])
     a, b = (model.forward(ids, model.new_cache()).float() for model in (small, whole))
     assert float((a - b).abs().mean()) < near * float(b.std())
+    twin = small.twin()
+    assert torch.equal(twin.forward(ids, twin.new_cache()).float(), a)
+    pairs = zip(small.module.modules(), twin.module.modules(), strict=True)
+    held = [(m.weight.data_ptr(), n.weight.data_ptr()) for m, n in pairs if type(m).__name__ == kind]
+    if dtype == "int8":
+        pairs = zip(small.module.modules(), twin.module.modules(), strict=True)
+        held = [(m.state.CB.data_ptr(), n.state.CB.data_ptr()) for m, n in pairs if type(m).__name__ == kind]
+    assert held
+    assert all(mine == its for mine, its in held)  # no second copy of the weights
 
 
 def test_formats_are_told_by_the_doctor():

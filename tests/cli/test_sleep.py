@@ -1,7 +1,11 @@
+import inspect
+
 import pytest
 
 from everlearn import wiring
+from everlearn.cli.sleep import sleep as sleep_command
 from everlearn.learning import learner as learner_module
+from everlearn.learning.sleep_settings import SleepSettings
 from everlearn.records import Verdict
 from everlearn.specialists.adapter import Adapter
 from everlearn.specialists.shelf import AdapterShelf
@@ -120,3 +124,12 @@ def test_forgetting_a_lesson_takes_its_versions(cli, shelf):
     assert "support@2" in result.out
     assert [v.id for v in shelf.all()] == ["support@1"]
     assert shelf.current("support") == 1
+
+
+def test_what_help_calls_the_default_is_the_default():
+    shown = {name: each.default for name, each in inspect.signature(sleep_command).parameters.items()}
+    plain = SleepSettings()
+    assert (shown["epochs"], shown["rate"]) == (plain.training.epochs, plain.training.rate)
+    assert (shown["strength"], shown["seed"]) == (plain.training.strength, plain.training.seed)
+    assert (shown["rank"], 2.0 * shown["rank"]) == (plain.adapter.rank, plain.adapter.alpha)
+    assert (shown["wordings"], shown["null_space"]) == (plain.wordings, plain.null_space)

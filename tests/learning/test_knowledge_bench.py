@@ -83,6 +83,8 @@ def test_overlap_of_words(said, wanted, score):
 def test_files_that_cannot_be_read_are_told(tmp_path):
     with pytest.raises(FileFormatError, match="line 1"):
         read_passages(written(tmp_path, [{"title": "x"}]))
+    with pytest.raises(InputError, match="asks nothing"):
+        read_passages(written(tmp_path, [{**ROWS[0], "questions": []}]))
     with pytest.raises(InputError, match="no passage"):
         read_passages(written(tmp_path, []))
     with pytest.raises(FileFormatError, match="cannot be read"):

@@ -124,6 +124,19 @@ def test_a_second_sleep_goes_on_from_the_first_and_one_without_news_does_nothing
         assert learner.engine.answer(lesson.prompt, tables=(), adapter="d").text == lesson.answer
 
 
+@pytest.mark.parametrize("shape", [{"rank": 3}, {"frozen_blocks": 0.5}, {"rank": 3, "modules": "mlp"}])
+def test_a_second_sleep_keeps_the_shape_of_the_first_whatever_is_set_today(night, shape):
+    """The defaults change between releases; what was learned under older ones is gone on with."""
+    learner, _, _ = night
+    learner.teach(MORE[0])
+    today = replace(SETTINGS, adapter=replace(SHAPE, **shape))
+    (verdict,) = learner.sleep(settings=today)
+    assert (verdict.adapter, verdict.accepted) == ("d@2", True), verdict
+    adapters = learner.engine.specialists.adapters
+    shapes = [{n: t.shape for n, t in adapters.state(adapters.load(i)).items()} for i in ("d@1", "d@2")]
+    assert shapes[0] == shapes[1]
+
+
 def test_a_harmful_candidate_is_refused_and_nothing_is_changed(night):
     learner, _, _ = night
     engine = learner.engine
@@ -341,3 +354,23 @@ def test_few_lessons_are_held_too():
     assert unrelated.drawn(12, least=3) == [*held, *held, *held[:2]]
     assert unrelated.drawn(0, least=64) == []
     assert Unrelated([], [], []).drawn(4, least=64) == []
+
+
+def test_the_base_model_is_asked_once_for_all_domains(tmp_path, monkeypatch):
+    lessons = [*LESSONS, *(replace(lesson, domain="e") for lesson in MORE)]
+    asked = []
+    real = sleep_module.own_answers
+    monkeypatch.setattr(sleep_module, "own_answers", lambda *a, **k: asked.append(1) or real(*a, **k))
+    with closing(taught(tmp_path, lessons)[0]) as learner:
+        assert len(learner.sleep(settings=SETTINGS)) == 2
+    assert asked == [1]
+
+
+def test_settings_are_changed_in_one_place():
+    changed = SleepSettings().changed(epochs=2, rate=None, rank=4, null_space=1.0, fresh=True)
+    assert (changed.training.epochs, changed.training.rate) == (2, SleepSettings().training.rate)
+    assert (changed.adapter.rank, changed.adapter.alpha) == (4, 8.0)
+    assert changed.adapter.frozen_blocks == SleepSettings().adapter.frozen_blocks
+    assert (changed.null_space, changed.fresh) == (1.0, True)
+    with pytest.raises(SettingsError):
+        SleepSettings().changed(epochs=0)

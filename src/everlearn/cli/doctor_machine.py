@@ -50,11 +50,16 @@ def torch_package() -> Finding:
 
 def device(settings: Settings) -> Finding:
     """Where will the model compute, and in which number format?"""
+    from everlearn.models.loading import QUANTISED, check_quantised
     from everlearn.models.placement import choose_device, choose_dtype
 
     try:
         chosen = choose_device(settings.device)
-        dtype = settings.dtype if settings.dtype in ("int8", "nf4") else str(choose_dtype(settings.dtype, chosen))
+        if settings.dtype in QUANTISED:
+            check_quantised(settings.dtype)
+            dtype = settings.dtype
+        else:
+            dtype = str(choose_dtype(settings.dtype, chosen))
     except SettingsError as error:
         return Finding("device", "fail", error.message, error.hint)
     how = "chosen by itself" if settings.device == "auto" else "as set"

@@ -45,6 +45,7 @@ def prune(
     smaller by themselves: zeros are numbers, too, until they are packed.
     """
     from everlearn.models.base import BaseModel
+    from everlearn.models.loading import QUANTISED
     from everlearn.models.placement import choose_device, choose_dtype
     from everlearn.models.pruning import magnitude, synaptic_flow
     from everlearn.models.pruning import prune as set_to_zero
@@ -54,18 +55,25 @@ def prune(
     if out.exists() and any(out.iterdir()):
         raise SettingsError(f"{out} is not empty.", hint="Name a new folder with --out.")
     settings = settings_of(choice_of(ctx))
+    if settings.dtype in QUANTISED:
+        raise SettingsError(
+            f"A model in {settings.dtype} cannot be pruned.", hint="Unset EVERLEARN_DTYPE for this command."
+        )
     files = resolve(settings.model, settings.home)
+    kept = choose_dtype(settings.dtype, choose_device(settings.device))  # told before an hour is spent
     model = BaseModel.from_folder(files, device=settings.device, dtype="float32")
     chosen = {Score.SYNFLOW: synaptic_flow, Score.MAGNITUDE: magnitude}[score]
     with steps_progress("pruning") as step:
         gone = set_to_zero(model, share, score=chosen, rounds=rounds, balance=balance, progress=step)
-    model.module.to(choose_dtype(settings.dtype, choose_device(settings.device)))
+    model.module.to(kept)
     try:
         out.mkdir(parents=True, exist_ok=True)
         model.module.save_pretrained(out)  # type: ignore[operator]  # a module of transformers
         ChatText.from_folder(files.folder).save(out)
     except OSError as cause:
-        raise StoreFullError(f"{out} cannot be written: {cause}.", hint="Free some room.") from cause
+        raise StoreFullError(
+            f"{out} cannot be written: {cause}.", hint="Name another folder, or free some room."
+        ) from cause
     if json:
         show_json({"folder": str(out), "zero": gone, "score": score.value})
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,11 +76,9 @@ def sleep(
     are silent then, and speak again after a rollback. Exits with 1 where a candidate was refused.
     """
     from everlearn.learning.sleep_settings import SleepSettings
-    from everlearn.learning.training_settings import TrainingSettings
 
-    training = TrainingSettings(epochs=epochs, rate=rate, strength=strength, seed=seed)
-    shape = replace(SleepSettings().adapter, rank=rank, alpha=2.0 * rank)
-    settings = SleepSettings(training, shape, wordings=wordings, null_space=null_space, fresh=fresh).checked()
+    given = {"epochs": epochs, "rate": rate, "strength": strength, "seed": seed, "fresh": fresh}
+    settings = SleepSettings().changed(rank=rank, wordings=wordings, null_space=null_space, **given)
     place = _place(restate, teacher_model, key_env)
     with open_learner(choice_of(ctx)) as learner, ExitStack() as stack:
         rewording = stack.enter_context(_rewording(learner, restate, place))

@@ -91,9 +91,12 @@ class BackgroundSleep:
                 _log.info("another process sleeps already")
             except EverlearnError as error:
                 _log.warning("the sleep in the background failed: %s", error)
-            with self._lock:
-                if not self._due.is_set():
-                    self._idle.set()
+            except Exception:  # noqa: BLE001 -- a thread has nobody above it to tell
+                _log.exception("the sleep in the background failed; nothing was changed")
+            finally:
+                with self._lock:
+                    if not self._due.is_set():
+                        self._idle.set()
 
     def _go_on(self, _what: str, _done: int, _total: int) -> None:
         if self._stop.is_set():

@@ -126,6 +126,8 @@ def read_passages(path: Path, most: int = 0) -> list[Passage]:
         raise FileFormatError(f"{path} cannot be read: {cause}.", hint="Wanted: a JSON Lines file in UTF-8.") from cause
     if not found:
         raise InputError(f"{path} holds no passage.", hint="Wanted: a passage a line.")
+    if not any(passage.questions for passage in found):
+        raise InputError(f"{path} asks nothing.", hint="Wanted: questions with answers beside the passages.")
     return found
 
 

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from everlearn.learning.examples import Encoded
 from everlearn.learning.losses import batch_of
+from everlearn.learning.weights import AdapterWeights
 from everlearn.models.base import BaseModel
 
 Progress = Callable[[int, int], None]
 _BATCH = 16
+_MARK = ".lora_A."
 
 
 @torch.inference_mode()
@@ -41,9 +43,10 @@ def input_covariances(
         progress: called with (rows done, all).
 
     Returns:
-        For each layer the mean of x x^T over tokens, [K, K] float32, K its input width.
+        For each layer that was run the mean of x x^T over tokens, [K, K] float32, K its input width; layers that read
+        the same tensor share one.
     """
-    sums: dict[str, Tensor] = {}
+    sums = _Sums()
     tokens = 0
     for first in range(0, len(rows), _BATCH):
         batch = batch_of(rows[first : first + _BATCH], model.device)
@@ -51,12 +54,13 @@ def input_covariances(
         tokens += int(real.sum())
         with model.lock, ExitStack() as stack:
             for name, layer in layers.items():
-                handle = layer.register_forward_pre_hook(_adder(sums, name, real))
+                handle = layer.register_forward_pre_hook(sums.adder(name, real))
                 stack.callback(handle.remove)
             model.logits_of_last(batch.ids, batch.mask, (batch.mask.cumsum(1) - 1).clamp(min=0), 1)
         if progress is not None:
             progress(min(first + _BATCH, len(rows)), len(rows))
-    return {name: total / tokens for name, total in sums.items()}
+    means = {name: total.div_(tokens) for name, total in sums.totals.items()}
+    return {name: means[sums.same.get(name, name)] for name in (*means, *sums.same)}
 
 
 def null_space(covariance: Tensor, share: float) -> Tensor:
@@ -72,25 +76,32 @@ def null_space(covariance: Tensor, share: float) -> Tensor:
     return projection
 
 
+def read_layers(weights: AdapterWeights) -> dict[str, nn.Module]:
+    """The layers that an adapter is laid over, by their full names."""
+    names = dict.fromkeys(_layer(name) for name in weights.parameters() if _MARK in name)
+    return {name: weights.model.module.get_submodule(name) for name in names}
+
+
 def confinement(
-    parameters: Mapping[str, nn.Parameter], covariances: Mapping[str, Tensor], share: float
+    parameters: Mapping[str, nn.Parameter], covariances: dict[str, Tensor], share: float
 ) -> dict[str, Tensor]:
     """The projection for each weight of an adapter that reads inputs (its factor A), by the weight's name.
 
     Args:
         parameters: of the adapter.
-        covariances: of the layers it is laid over, by their names.
+        covariances: of the layers it is laid over, by their names; they are taken out, since both together need twice
+            the room. A layer that has none (an expert that was never chosen) is not confined.
         share: as in `null_space`.
     """
-    known: dict[int, Tensor] = {}
-    found = {}
+    alike: dict[int, list[str]] = {}
     for name in parameters:
-        layer, mark, _ = name.partition(".lora_A.")
-        if mark:
-            covariance = covariances[layer.removeprefix("base_model.model.")]
-            if id(covariance) not in known:
-                known[id(covariance)] = null_space(covariance, share)
-            found[name] = known[id(covariance)]
+        if _MARK in name and _layer(name) in covariances:
+            alike.setdefault(id(covariances[_layer(name)]), []).append(name)
+    found = {}
+    for names in alike.values():
+        taken = [covariances.pop(_layer(name)) for name in names]
+        projection = null_space(taken[0], share)
+        found.update(dict.fromkeys(names, projection))
     return found
 
 
@@ -102,9 +113,34 @@ def confine(parameters: Mapping[str, nn.Parameter], projections: Mapping[str, Te
         parameter.copy_((parameter.float() @ projection).to(parameter.dtype))
 
 
-def _adder(sums: dict[str, Tensor], name: str, real: Tensor) -> Callable[[nn.Module, Any], None]:
-    def add(_layer: nn.Module, args: Any) -> None:  # noqa: ANN401
-        inputs = args[0][real].float()
-        sums[name] = sums.get(name, torch.zeros(())).to(inputs.device) + inputs.T @ inputs
+def _layer(parameter: str) -> str:
+    """The layer that a factor A belongs to."""
+    return parameter.partition(_MARK)[0].removeprefix("base_model.model.")
 
-    return add
+
+@final
+class _Sums:
+    """Sums of x x^T by layer; `same`: a layer -> another one that reads the very same tensor and is summed for both."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, Tensor] = {}
+        self.same: dict[str, str] = {}
+        self._last: tuple[str, Any] = ("", None)
+
+    def adder(self, name: str, real: Tensor) -> Callable[[nn.Module, Any], None]:
+        """A hook that adds a layer's inputs; `real` [B, T] says which tokens are no padding."""
+
+        def add(_module: nn.Module, args: Any) -> None:  # noqa: ANN401
+            first, inputs = self._last
+            if inputs is args[0] and (name not in self.totals):
+                self.same[name] = first
+                return
+            self._last = (name, args[0])
+            rows = args[0].flatten(0, -2)  # OPT flattens before its MLP
+            if len(rows) == real.numel():  # an expert sees a part of the tokens only
+                rows = rows[real.flatten()]
+            rows = rows.float()
+            total = self.totals.get(name)
+            self.totals[name] = rows.T @ rows if total is None else total.add_(rows.T @ rows)
+
+        return add

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import final
 
@@ -21,7 +21,7 @@ from everlearn.learning.examples import Encoded, Example, digest_of, encoded
 from everlearn.learning.fisher import Anchor
 from everlearn.learning.general_prompts import general_prompts
 from everlearn.learning.night import Night, Unrelated, adapter_name, wordings_of
-from everlearn.learning.null_space import confine, confinement, input_covariances
+from everlearn.learning.null_space import confine, confinement, input_covariances, read_layers
 from everlearn.learning.probing import drift_of
 from everlearn.learning.replay import ReplayBuffer
 from everlearn.learning.retention import NEW, retention
@@ -38,7 +38,6 @@ from everlearn.learning.training_log import TrainingWatch
 from everlearn.learning.weights import AdapterWeights
 from everlearn.records import Lesson, Verdict
 from everlearn.specialists.adapter import Adapter
-from everlearn.specialists.settings import targets
 from everlearn.specialists.specialists import Specialists
 from everlearn.store.port import EVERYTHING
 
@@ -112,7 +111,7 @@ class Sleep:
             night = self._night(domain)
             if not night.new and not self.settings.fresh:
                 return None
-            unrelated = self._unrelated()
+            unrelated = self._unrelated
             examples = self._train(night, unrelated)
             strength = self._shrunk(night)
             judged, right, answers = self._test(night, unrelated.probes)
@@ -152,8 +151,9 @@ class Sleep:
         active = self.engine.memory.store.lessons(replace(EVERYTHING, status="active"))
         return [le for le in active if le.kind == "pair" and (le.valid_to is None or le.valid_to > now)]
 
+    @cached_property
     def _unrelated(self) -> Unrelated:
-        """Unrelated prompts with the base model's own answers."""
+        """Unrelated prompts with the base model's own answers, for all domains of this sleep."""
         prompts = general_prompts()[: self.settings.general]
         rows = own_answers(self.engine, prompts, progress=partial(self._tell, "asking the base model"))
         temperature = self.settings.training.temperature
@@ -190,21 +190,18 @@ class Sleep:
 
     def _candidate(self, night: Night) -> AdapterWeights:
         adapters = night.adapters
-        adapters.create(CANDIDATE, self.settings.adapter, seed=self.settings.training.seed)
-        if night.parent is not None:
-            adapters.restore(CANDIDATE, adapters.state(adapters.load(night.parent.id)))
+        if night.parent is None:
+            adapters.create(CANDIDATE, self.settings.adapter, seed=self.settings.training.seed)
+        else:
+            adapters.copy(adapters.load(night.parent.id), CANDIDATE)  # of its shape, whatever the settings say today
         return AdapterWeights(adapters, CANDIDATE)
 
     def _confinement(self, night: Night, weights: AdapterWeights, rows: Sequence[Encoded]) -> dict[str, Tensor]:
         """Keep the candidate to directions that unrelated prompts hardly use; a new one begins inside them."""
         if self.settings.null_space == 1:
             return {}
-        covariances = input_covariances(
-            night.adapters.model,
-            targets(night.adapters.model, self.settings.adapter),
-            rows,
-            progress=partial(self._tell, "looking for room"),
-        )
+        told = partial(self._tell, "looking for room")
+        covariances = input_covariances(weights.model, read_layers(weights), rows, progress=told)
         projections = confinement(weights.parameters(), covariances, self.settings.null_space)
         if night.parent is None:
             confine(weights.parameters(), projections)

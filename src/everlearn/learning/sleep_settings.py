@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import final
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, final
 
 from everlearn.errors import SettingsError
 from everlearn.evaluation.acceptance import AcceptanceLimits
@@ -54,6 +54,21 @@ class SleepSettings:
     fisher_examples: int = 64
     kept_wordings: int = 2
     fresh: bool = False
+
+    def changed(self, *, rank: int | None = None, **values: Any) -> SleepSettings:  # noqa: ANN401
+        """The same settings with some others, checked; None = as they are.
+
+        Args:
+            rank: of the adapter; its alpha is twice that.
+            **values: fields of these settings, or of `training`.
+
+        Raises:
+            SettingsError: one is out of its range.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        mine = {name: given.pop(name) for name in {f.name for f in fields(self)} & set(given)}
+        shape = self.adapter if rank is None else replace(self.adapter, rank=rank, alpha=2.0 * rank)
+        return replace(self, adapter=shape, training=replace(self.training, **given), **mine).checked()
 
     def checked(self) -> SleepSettings:
         """These settings.

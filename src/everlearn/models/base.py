@@ -93,6 +93,9 @@ class BaseModel:
         Adapters and hooks are laid over modules: what wraps those of the one does not show in the other.
         """
         shared = {id(t): t for t in (*self.module.parameters(), *self.module.buffers())}
+        states: list[Any] = [m.state for m in self.module.modules() if type(m).__name__ == "Linear8bitLt"]
+        for state in states:
+            shared |= {id(t): t for t in (state.CB, state.SCB) if t is not None}  # its bytes lie beside its parameter
         return BaseModel(copy.deepcopy(self.module, shared), name=self.name, digest=self.digest)
 
     @property

@@ -72,8 +72,9 @@ def load_quantised(files: ModelFiles, kind: str, device: torch.device) -> nn.Mod
     Source: Dettmers et al. 2023, QLoRA, section 3 (arXiv 2305.14314); Dettmers et al. 2022, LLM.int8(), section 3
     (arXiv 2208.07339).
     """
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise SettingsError(f"Weights in {kind} need bitsandbytes.", hint="pip install 'everlearn[qlora]'")
+    check_quantised(kind)
+    # PEFT and transformers import bitsandbytes, which then warns of a quicker kernel that this machine has not.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     if kind == INT8:
         how = BitsAndBytesConfig(load_in_8bit=True)
         # It says at every layer that activations are cast; that is what it is there for.
@@ -91,6 +92,16 @@ def load_quantised(files: ModelFiles, kind: str, device: torch.device) -> nn.Mod
             # Else the first forward pass lays the weights out anew, for reading only: no gradient can go through them.
             setattr(layer, "support_avx512bf16_for_cpu", False)  # noqa: B010  modules have no types
     return module
+
+
+def check_quantised(kind: str) -> None:
+    """Refuse to go on where weights cannot be kept in so few bits.
+
+    Raises:
+        SettingsError: bitsandbytes is not installed.
+    """
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise SettingsError(f"Weights in {kind} need bitsandbytes.", hint="pip install 'everlearn[qlora]'")
 
 
 def align(module: nn.Module) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -47,21 +47,16 @@ class SleepRequest(BaseModel):
     rank: int | None = Field(default=None, ge=1, le=256)
     wordings: int | None = Field(default=None, ge=1, le=64)
     general: int | None = Field(default=None, ge=4, le=len(general_prompts()), description="unrelated prompts")
+    null_space: float | None = Field(
+        default=None, gt=0, le=1, description="share of each layer's directions that is learned in; 1 = all"
+    )
+    strength: float | None = Field(default=None, ge=0, le=1e6, description="pull to the version before (EWC)")
+    seed: int | None = Field(default=None, ge=0, le=2**32)
     fresh: bool = False
 
     def settings(self) -> SleepSettings:
         """As the learner takes them."""
-        plain = SleepSettings()
-        training = {n: v for n in ("epochs", "rate") if (v := getattr(self, n)) is not None}
-        rank = self.rank or plain.adapter.rank
-        return replace(
-            plain,
-            training=replace(plain.training, **training),
-            adapter=replace(plain.adapter, rank=rank, alpha=2.0 * rank),
-            fresh=self.fresh,
-            wordings=self.wordings or plain.wordings,
-            general=self.general or plain.general,
-        )
+        return SleepSettings().changed(**self.model_dump(exclude={"domain"}))
 
 
 class Pointer(BaseModel):
@@ -74,7 +69,7 @@ class Pointer(BaseModel):
 @router.post("/sleep", status_code=202)
 def sleep(body: SleepRequest, room: InRoom, tenant: OfTenant, _caller: Admin) -> dict[str, Any]:
     """Move lessons into adapters, each behind its test; a job to watch, whose result holds the verdicts."""
-    settings = body.settings().checked()
+    settings = body.settings()
 
     def work(progress: Progress) -> dict[str, Any]:
         _step_back()

@@ -5,6 +5,7 @@ Outside of `worn` and `training` every adapter is off, and the base model comput
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -71,6 +72,13 @@ class Adapters:
         with torch.random.fork_rng(devices=[]), self.model.lock:
             torch.manual_seed(seed)
             self._add(adapter_id, config)
+
+    def copy(self, adapter_id: str, to: str) -> None:
+        """Lay another adapter over the model, with the shape and the weights of a loaded one."""
+        self._require([adapter_id])
+        with self.model.lock:
+            self._add(to, copy.deepcopy(self._peft.peft_config[adapter_id]))
+            self._fill(to, self.state(adapter_id))
 
     def load(self, spoken: str) -> str:
         """Load a version beside those that are there; nothing happens where it is loaded already.
