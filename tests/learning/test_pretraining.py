@@ -16,6 +16,7 @@ from everlearn.learning.pretrainer import Pretrainer
 from everlearn.learning.pretraining import open_pretraining, read_log
 from everlearn.learning.pretraining_settings import PretrainingSettings, read_settings, settings_from
 from everlearn.learning.pretraining_state import Checkpoints
+from everlearn.learning.together import Together
 from everlearn.models.base import BaseModel
 from everlearn.models.sources import ModelFiles
 
@@ -252,6 +253,23 @@ def test_a_killed_training_goes_on_with_the_same_losses(text, tmp_path):
         running.stdout.close()
     subprocess.run([*command, str(cut)], env=environment(), check=True, capture_output=True)
     assert losses(cut) == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_all_processes_wait_for_the_tokenizer_whoever_comes_late(text, tmp_path, monkeypatch, first):
+    """A process that comes when the tokenizer is there already has to wait as often as the one that made it."""
+    waits = []
+    monkeypatch.setattr(Together, "wait", lambda _self: waits.append(1))
+
+    def prepared(folder):
+        before = len(waits)
+        settings = settings_from({**TINY, "data": [str(text)]})
+        open_pretraining(settings, folder, resume=folder.exists(), together=Together(0 if first else 1, 2))
+        return len(waits) - before
+
+    opened(text, tmp_path / "late").trainer.train()
+    late = prepared(tmp_path / "late")
+    assert late == (prepared(tmp_path / "new") if first else late) == 1
 
 
 @pytest.mark.slow

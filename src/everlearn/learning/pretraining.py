@@ -109,11 +109,12 @@ def _tokenizer(
 ) -> Any:  # noqa: ANN401
     """The given tokenizer, that of this folder, or a new one that is learned from the text."""
     place = Path(settings.tokenizer) if settings.tokenizer else folder / TOKENIZER
-    if not settings.tokenizer and not (place / "tokenizer.json").exists():
-        if together.first:
+    if not settings.tokenizer:
+        if together.first and not (place / "tokenizer.json").exists():
             vocabulary = int(settings.model.get("vocab_size", preset(settings.size).vocab_size))
             tell(f"learning a tokenizer of {vocabulary:,} tokens")
             save_tokenizer(train_tokenizer(texts_of(blocks, settings.field), vocabulary), place)
+        # All wait, whether they find one or not: who comes late finds the new one, and the first would wait for ever.
         together.wait()
     return load_tokenizer(place)
 
