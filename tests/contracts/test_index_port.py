@@ -52,7 +52,8 @@ class SavedIndex:
         self._saved.remove(row_id)
 
     def vector(self, row_id):
-        return self._saved.vector(row_id)
+        kept = self._saved.entries()
+        return kept.vectors[kept.ids.index(row_id)].astype(np.float32)
 
 
 def programs_with_pgvector():

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from everlearn import Lesson
-from everlearn.errors import FileFormatError, InputError
+from everlearn.errors import FileFormatError, InputError, StoreError
 from everlearn.learning import backups, checkpoint, signing
 from everlearn.records import ForgetRequest
 from everlearn.store import LessonQuery
@@ -57,6 +57,26 @@ def test_forgotten_is_gone_from_every_file_and_the_logits_are_those_of_a_twin(le
     for prompt in (SECRET.prompt, OTHER.prompt):
         assert torch.equal(engine.logits(prompt, steps=4), twin.logits(prompt, steps=4))
     assert engine.memory.store.audit().flaws == ()
+
+
+def test_what_fails_after_the_lesson_was_removed_leaves_no_byte_of_it_in_the_store(learner, home, monkeypatch):
+    """An adapter's folder that cannot be written must not keep a lesson's words in the file of the store."""
+    engine = learner.engine
+    lesson = learner.teach(SECRET).lesson
+
+    def fails(_):
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(engine.memory.derived, "delete", fails)
+    with pytest.raises(StoreError, match="disk is full"):
+        learner.forget(lesson.id)
+    monkeypatch.undo()
+    assert engine.memory.store.lessons_by_id([lesson.id]) == {}
+    stores = [file for file in home.glob("lessons.db*") if b"plugh" in file.read_bytes()]
+    assert stores == []
+    assert engine.recall(SECRET.prompt).spoke is None
+    vector = engine.memory.keys.key(SECRET.prompt).vector.tobytes()
+    assert holding(home, vector) == [], "the next look at the store has removed what was derived"
 
 
 @pytest.mark.model

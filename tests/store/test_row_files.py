@@ -38,7 +38,7 @@ def test_what_was_replaced_and_appended_is_read_by_another(files):
     np.testing.assert_array_equal(seen.columns["vector"][5:], made(5, 3)["vector"])
     np.testing.assert_array_equal(seen.extra["centroids"], np.eye(3))
     assert seen.seq == 9
-    assert files.intact(seen, np.arange(8)).all()
+    assert files.checked(seen, np.arange(8))[1].all()
     assert RowFiles(files.folder, COLUMNS, "kind 2").read() is None
 
 
@@ -68,17 +68,7 @@ def test_who_is_not_up_to_date_writes_nothing(files):
         files.append(old, made(8, 1), 3, always)
     with pytest.raises(MovedError):
         files.append(files.read(), made(8, 1), 3, lambda: False)
-    with pytest.raises(MovedError):
-        files.update(old, np.array([0]), {"words": np.array([5])}, 3)
     assert len(files.read()) == 8
-
-
-def test_columns_that_may_change_are_updated_in_place(files):
-    rows = files.replace(made(0, 5), {}, 1, always)
-    files.update(rows, np.array([1, 4]), {"words": np.array([100, 400])}, 6)
-    seen = files.read()
-    assert seen.columns["words"].tolist() == [0, 100, 2, 3, 400]
-    assert seen.seq == 6
 
 
 def test_what_a_crash_left_is_never_read_and_goes_with_the_next_write(files, monkeypatch):
@@ -112,7 +102,7 @@ def test_a_damaged_row_makes_the_folder_unread(files, column, caplog):
 def test_a_damaged_vector_is_seen_where_it_is_used(files):
     rows = files.replace(made(0, 5), {}, 1, always)
     rows.columns["vector"][2, 3] = 7
-    assert files.intact(files.read(), np.array([1, 2, 3])).tolist() == [True, False, True]
+    assert files.checked(files.read(), np.array([1, 2, 3]))[1].tolist() == [True, False, True]
 
 
 def test_files_that_are_cut_off_or_missing_are_not_read_and_do_not_hinder_forgetting(files):

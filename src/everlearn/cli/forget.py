@@ -85,8 +85,12 @@ def forget(
             ask_first(f"Forget {len(ids):,} lesson{'s' * (len(ids) > 1)} for good?")
         settings = settings_of(choice_of(ctx))
         policy, unlearn = settings.backups, partial(unlearned, settings.adapters_folder)
-        forgotten = forgetting.forget(store, derived, ids, policy=policy, criteria=request.criteria, unlearn=unlearn)
-        store.scrub()
+        try:
+            forgotten = forgetting.forget(
+                store, derived, ids, policy=policy, criteria=request.criteria, unlearn=unlearn
+            )
+        finally:  # the lessons may be removed, and what comes after it have failed
+            store.scrub()
     if receipt is not None:
         _copy(Path(forgotten.receipt), receipt)
     if json:

@@ -244,21 +244,22 @@ class Learner:
             InputError: the request says nothing.
         """
         memory, request = self.engine.memory, _request(what)
-        with memory.lock:
-            gone = (
-                forgetting.meant(memory.store, request) if request.criteria or isinstance(what, ForgetRequest) else []
-            )
-            outcome = forgetting.forget(
-                memory.store,
-                memory.derived,
-                gone,
-                policy=self._backup_policy,
-                criteria=request.criteria,
-                unlearn=self._unlearned,
-            )
-            memory.corrections.drop(gone)
-            memory.refresh()
-        memory.store.scrub()  # outside the lock: others ask meanwhile
+        meant = request.criteria or isinstance(what, ForgetRequest)
+        try:
+            with memory.lock:
+                gone = forgetting.meant(memory.store, request) if meant else []
+                outcome = forgetting.forget(
+                    memory.store,
+                    memory.derived,
+                    gone,
+                    policy=self._backup_policy,
+                    criteria=request.criteria,
+                    unlearn=self._unlearned,
+                )
+                memory.corrections.drop(gone)
+                memory.refresh()
+        finally:  # the lessons may be removed, and what comes after it have failed
+            memory.store.scrub()  # outside the lock: others ask meanwhile
         return outcome
 
     def would_forget(self, what: str | Iterable[str] | ForgetRequest) -> Forgotten:

@@ -25,7 +25,7 @@ def form() -> str:
 
 @final
 class CodedLists:
-    """Codes in memory, one list for each cluster; removing a row is the caller's business (it skips dead ones).
+    """Codes in memory, one list for each cluster; a removed row is passed over, its code stays.
 
     Args:
         centres: [C, K] of unit length.
@@ -43,6 +43,7 @@ class CodedLists:
         self.clusters = count
         self.width = width
         self._sizes = np.zeros(count, np.int64)  # codes in each list
+        self._removed = np.zeros(0, np.uint8)  # a bit for each place
 
     @staticmethod
     def bytes_of(width: int) -> int:
@@ -91,6 +92,15 @@ class CodedLists:
             self._index.ntotal += len(order)
             self._sizes += np.bincount(lists[:, which], minlength=self.clusters)
 
+    def remove(self, places: NDArray[np.int64]) -> None:
+        """Let rows be found no more: their places [N]."""
+        if not len(places):
+            return
+        missing = int(places.max()) // 8 + 1 - len(self._removed)
+        if missing > 0:
+            self._removed = np.concatenate([self._removed, np.zeros(missing + len(self._removed), np.uint8)])
+        np.bitwise_or.at(self._removed, places // 8, (1 << (places % 8)).astype(np.uint8))
+
     def search(self, vector: NDArray[np.float32], *, probes: int, margin: float, most: int) -> NDArray[np.int64]:
         """Places of about `most` rows near a vector [K], each once, from its nearest clusters.
 
@@ -106,7 +116,24 @@ class CodedLists:
         near_enough = int(np.count_nonzero(cosines[0] >= cosines[0, 0] - margin))
         seen = np.cumsum(self._sizes[clusters[0]])
         looked = max(near_enough, min(int(np.searchsorted(seen, _FEWEST_CODES)) + 1, clusters.shape[1]))
-        self._index.nprobe = looked
-        near, far = np.ascontiguousarray(clusters[:, :looked]), np.ascontiguousarray(cosines[:, :looked])
-        _, places = self._index.search_preassigned(query, most, near, far)
+        places = self._nearest(query, most, clusters[:, :looked], cosines[:, :looked])
         return np.unique(places[places >= 0])
+
+    def _nearest(
+        self, query: NDArray[np.float32], most: int, clusters: NDArray[np.int64], cosines: NDArray[np.float32]
+    ) -> NDArray[np.int64]:
+        """Places of the `most` codes nearest to a query [1, K] in some clusters [1, C]; -1 where there are fewer.
+
+        Removed rows are passed over inside the search: left out afterwards, many like the query would crowd out others.
+        """
+        import faiss
+
+        near, far = np.ascontiguousarray(clusters), np.ascontiguousarray(cosines)
+        estimates, places = np.empty((1, most), np.float32), np.empty((1, most), np.int64)
+        typed: Any = faiss  # its stubs know neither of the two as they are called from Python
+        wanted = typed.IDSelectorNot(typed.IDSelectorBitmap(self._removed)) if len(self._removed) else None
+        how = typed.SearchParametersIVF(nprobe=near.shape[1], sel=wanted)
+        given = [faiss.swig_ptr(array) for array in (near, far, estimates, places)]
+        # The C++ method itself, since the one that faiss puts over it takes no parameters.
+        self._index.search_preassigned_c(1, faiss.swig_ptr(query), most, *given, False, how)
+        return places

@@ -27,6 +27,7 @@ from everlearn.memory.vectors import KeyVectors
 from everlearn.memory.word_states import WordStates
 from everlearn.records import Lesson, LessonKind
 from everlearn.store.port import DerivedStore, LessonQuery, LessonStore
+from everlearn.store.row_folder import Rows
 
 _log = logging.getLogger(__name__)
 _NOT_FILED: tuple[LessonKind, ...] = ("passage", "sealed")
@@ -106,12 +107,22 @@ class Contents:
             self.upkeep.look(self.tables)
         return self._seq
 
-    def take_over(self, table: LookupTable, saved: SavedEntries) -> None:
-        """Make a table look into these files, and take over what changed since they were written."""
+    def take_over(self, table: LookupTable, saved: SavedEntries, written: Rows | None) -> None:
+        """Make a table look into these files, and take over what changed since they were written.
+
+        Args:
+            table: the table.
+            saved: its files.
+            written: rows that were written into them, to be found from now on; None = they are as they were read.
+        """
         self.refresh()
         if self.tables.get(table.name) is table:
+            # First, so that whatever fails here is made good by the next refresh, which follows the same changes.
+            self._seq = min(self._seq, saved.seq if written is None else written.seq)
+            if written is not None:
+                saved.take_up(written)
             self._file(table, saved)
-            self._follow(self._touched({table.name: saved.seq}))
+            self.refresh()
         elif table.name not in self.tables:  # deleted while its files were written
             self._filing.delete(table.name)
 
@@ -128,6 +139,8 @@ class Contents:
             if saved is None and pairs >= self._filing.large:
                 saved = self._filing.from_store(name, seq)
                 built = True
+                if saved is None:
+                    self.upkeep.rest(name)
             if saved is not None:
                 filed[name] = saved.seq
                 self._file(self.tables[name], saved)
@@ -167,6 +180,10 @@ class Contents:
         for name in tables:
             query = LessonQuery(table=name, status="active", kind="pair", limit=sys.maxsize)
             self._hops.take_in(self._store.prompts(query))
+            filed = self.tables[name].filed
+            limited = {} if filed is None else self._store.lessons_by_id(list(filed.spans()))
+            waiting = (le for le in limited.values() if le.status == "superseded")
+            self._hops.add([le for le in waiting if self._spans.still_speaks(le)])
 
     def _touched(self, since: Mapping[str, int]) -> list[str]:
         """Lessons of some tables that changed, of each table since a change of its own."""
@@ -209,9 +226,10 @@ class Contents:
             self._corrections.drop(gone)
             self.words.drop(gone)
             self._derived.delete(gone)  # another process may have put something back after it was forgotten
-        self._add([lesson for lesson in now.values() if self._is_live(lesson)], ready or {})
+        self._add([lesson for lesson in now.values() if self.is_live(lesson)], ready or {})
 
-    def _is_live(self, lesson: Lesson) -> bool:
+    def is_live(self, lesson: Lesson) -> bool:
+        """Whether a lesson is active, or superseded and holds until the time of its successor has come."""
         waits = lesson.status == "superseded" and self._spans.still_speaks(lesson)
         return lesson.status == "active" or waits
 

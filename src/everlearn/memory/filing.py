@@ -94,10 +94,10 @@ class Filing:
             table: its name.
             seq: newest change of the store before this is called.
         """
-        _log.info("the entries of table %s are put into files; this is done once", table)
-        parts = [self._entries(lessons) for lessons in self._live(table)]
         try:
-            return self.anew(table, joined(parts), seq)
+            self._files(table).prepare()  # before the lessons are read, which takes minutes for a million
+            _log.info("the entries of table %s are put into files; this is done once", table)
+            return self.anew(table, joined([self._entries(lessons) for lessons in self._live(table)]), seq)
         except StoreError as cause:
             _log.warning("the entries of table %s stay in memory: %s", table, cause)
             return None
@@ -108,6 +108,7 @@ class Filing:
         Raises:
             StoreError: they cannot be written.
         """
+        self._files(table).prepare()  # before clusters are made in vain
         centres = train(entries.vectors, how_many(len(entries.ids)))
         columns, gone = files.columns_of(entries, CodedLists(centres), centres), set[str]()
         while True:

@@ -104,13 +104,13 @@ class Hops:
         self._grammar = frozenset(i for word in grammar_words() for i in encoder.piece_ids(word)[:1])
 
     def add(self, lessons: Iterable[Lesson]) -> None:
-        """Take in lessons that are active now."""
+        """Take in lessons that are live now."""
         self.take_in(
             (le.id, le.prompt) for le in lessons if le.kind == "pair"
         )  # the others answer nothing by themselves
 
     def take_in(self, prompts: Iterable[tuple[str, str]]) -> None:
-        """Take in the (id, prompt) of active pairs."""
+        """Take in the (id, prompt) of live pairs."""
         if self.most < 2:
             return
         taken = []
@@ -148,7 +148,7 @@ class Hops:
             question: what is asked.
             tables: look-up tables that may be used.
             store: holds the lessons.
-            holds: whether a lesson is true at the time in question.
+            holds: whether a lesson is live, and true at the time in question.
         """
         if self.most < 2 or not 2 <= len(self._index) <= MOST_LESSONS or not asks(question):
             return None
@@ -281,7 +281,7 @@ class _Reading:
         return [
             Fact(lesson.id, lesson.table, lesson.prompt, lesson.answer)
             for lesson in lessons
-            if lesson.status == "active" and lesson.table in self._tables and self._holds(lesson)
+            if lesson.table in self._tables and self._holds(lesson)
         ]
 
     def about(self, subject: Words, relations: Relations) -> list[tuple[Fact, Shape]]:

@@ -95,7 +95,7 @@ class Judging:
         speaking = [name for name in names if tables[name].settings.residual > 0.0 and len(tables[name])]
 
         def holds(lesson: Lesson) -> bool:
-            return lesson.id not in without and holds_now(lesson)
+            return lesson.id not in without and holds_now(lesson) and self._entries.is_live(lesson)
 
         found = self._hops.find(query, speaking, self._store, holds) if speaking else None
         return found if found is not None and (hit is None or found.probability >= HOPS_OVER_A_HIT) else None

@@ -6,6 +6,7 @@ import difflib
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from typing import final
 
@@ -99,12 +100,11 @@ class Memory:
 
     def close(self) -> None:
         """Take over what another process forgot, file what is being filed, and release the stores."""
-        try:
+        with ExitStack() as closing:  # last to first, each whatever becomes of the others
+            closing.callback(self.derived.close)
+            closing.callback(self.store.close)
+            closing.callback(self._contents.upkeep.close)
             self.refresh()  # what was forgotten since the last question leaves the derived data, too
-            self._contents.upkeep.close()
-        finally:
-            self.store.close()
-            self.derived.close()
 
     def filed(self) -> None:
         """Return when large tables lie in files as far as they have to."""

@@ -93,8 +93,9 @@ class SavedEntries:
         self._lists = CodedLists(rows.extra["centres"])
         self._centres = rows.extra["centres"]
         self._rows = rows
-        self._dead = ~rows.live()
-        self._take_up(0)
+        self._dead = np.zeros(0, np.bool_)
+        self._whole = True  # False = taking up rows was cut short
+        self.take_up(rows)
 
     @classmethod
     def read(cls, files: RowFiles) -> SavedEntries | None:
@@ -123,20 +124,13 @@ class SavedEntries:
         return int(len(self._dead) - self._dead.sum())
 
     def __contains__(self, lesson_id: object) -> bool:
-        return isinstance(lesson_id, str) and self._place(lesson_id) is not None
+        return isinstance(lesson_id, str) and len(self._places_of(lesson_id)) > 0
 
     def remove(self, lesson_id: str) -> None:
         """Let an entry be found no more. Its bytes go with `wipe`, or when entries are saved the next time."""
-        place = self._place(lesson_id)
-        assert place is not None, "a saved entry is removed twice"
-        self._dead[place] = True
-
-    def vector(self, lesson_id: str) -> NDArray[np.float32]:
-        """The vector [K] of an entry."""
-        place = self._place(lesson_id)
-        assert place is not None, "no such saved entry"
-        row: NDArray[np.float32] = self._rows.columns["vectors"][place].astype(np.float32)
-        return row
+        places = self._places_of(lesson_id)
+        assert len(places), "a saved entry is removed twice"
+        self._drop(places)
 
     def lost(self) -> list[str]:
         """Ids of entries that were found damaged since this was asked last."""
@@ -148,18 +142,17 @@ class SavedEntries:
         wanted = np.uint64(digest)
         first, last = (np.searchsorted(self._sorted_words, wanted, side) for side in ("left", "right"))
         places = np.sort(self._words_order[first:last])
-        return [self._id(p) for p in places if self._is_there(int(p))]
+        return [i for p in places if not self._dead[p] and (i := self._id(int(p)))]
 
     def spans(self) -> dict[str, tuple[int, int]]:
         """From when and until when entries are true, for those that are not always; `NO_TIME` = without end."""
         limited = np.flatnonzero((self._rows.columns["spans"] != NO_TIME).any(1) & ~self._dead)
         spans = self._rows.columns["spans"][limited].tolist()
-        return {self._id(int(p)): (begin, end) for p, (begin, end) in zip(limited, spans, strict=True)}
+        return {i: (begin, end) for p, (begin, end) in zip(limited, spans, strict=True) if (i := self._id(int(p)))}
 
     def search(self, vector: NDArray[np.float32], most: int) -> list[tuple[str, float]]:
         """About the `most` nearest entries of a unit vector [K], nearest first, with their cosines."""
         places = self._lists.search(vector, probes=PROBES, margin=MARGIN, most=max(RESCORED, 2 * most))
-        places = places[~self._dead[places]]
         # A damaged vector would rank anywhere, so all that are scored are checked, not only the best.
         read, sound = self.files.checked(self._rows, places)
         if not sound.all():
@@ -190,15 +183,25 @@ class SavedEntries:
         return self.files.append(self._rows, columns, seq, still, wiped=gone)
 
     def take_up(self, rows: Rows) -> None:
-        """Find what `write` has written, too."""
-        known, self._rows = len(self._rows), rows
+        """Find what `write` has written, too, and count what was wiped since among the removed."""
+        self._whole = False
+        known, self._rows = len(self._dead), rows
         self._dead = np.concatenate([self._dead, np.zeros(len(rows) - known, np.bool_)])
-        self._take_up(known)
+        # From one copy: a row that is wiped a moment later can be removed by the id that it had.
+        ids, words = np.array(rows.columns[ID]), np.array(rows.columns["words"])
+        self._id_order, self._words_order = (np.argsort(c, kind="stable").astype(np.uint32) for c in (ids, words))
+        self._sorted_ids, self._sorted_words = ids[self._id_order], words[self._words_order]
+        self._drop(np.flatnonzero((ids == b"") & ~self._dead))
+        places = known + np.flatnonzero(~self._dead[known:])
+        for n in range(0, len(places), _AT_ONCE):
+            some = places[n : n + _AT_ONCE]
+            self._lists.add(some, rows.columns["lists"][some], rows.columns["codes"][some])
+        self._whole = True
 
     @property
     def current(self) -> bool:
-        """Whether no other process has written the files since."""
-        return self.files.current(self._rows)
+        """Whether all that the files hold is found here: no other process has written them since."""
+        return self._whole and self.files.current(self._rows)
 
     def ids(self) -> list[str]:
         """Ids of all that are there."""
@@ -234,24 +237,16 @@ class SavedEntries:
     def _places(self) -> NDArray[np.int64]:
         return np.flatnonzero(~self._dead & self._rows.live())
 
-    def _take_up(self, first: int) -> None:
-        """Make rows from place `first` on findable."""
-        columns = self._rows.columns
-        places = first + np.flatnonzero(~self._dead[first:])
-        for n in range(0, len(places), _AT_ONCE):
-            some = places[n : n + _AT_ONCE]
-            self._lists.add(some, columns["lists"][some], columns["codes"][some])
-        ids, words = np.array(columns[ID]), np.array(columns["words"])
-        self._id_order, self._words_order = (np.argsort(c, kind="stable").astype(np.uint32) for c in (ids, words))
-        self._sorted_ids, self._sorted_words = ids[self._id_order], words[self._words_order]
-
-    def _place(self, lesson_id: str) -> int | None:
+    def _places_of(self, lesson_id: str) -> NDArray[np.int64]:
+        """Where an entry lies that was not removed; also one that another process has wiped, until it is."""
         wanted = np.array(lesson_id.encode("ascii", "replace"), f"S{max(len(lesson_id), 1)}")
         first, last = (int(np.searchsorted(self._sorted_ids, wanted, side)) for side in ("left", "right"))
-        return next((int(p) for p in self._id_order[first:last] if self._is_there(int(p))), None)
+        places = self._id_order[first:last].astype(np.int64)
+        return places[~self._dead[places]]
 
-    def _is_there(self, place: int) -> bool:
-        return not self._dead[place] and bool(self._rows.columns[ID][place])
+    def _drop(self, places: NDArray[np.int64]) -> None:
+        self._dead[places] = True
+        self._lists.remove(places)
 
     def _id(self, place: int) -> str:
         return bytes(self._rows.columns[ID][place]).decode()

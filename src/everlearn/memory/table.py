@@ -139,10 +139,10 @@ class LookupTable:
     def remove(self, lesson_id: str) -> None:
         """Remove an entry with its vector; where it lies in a file, its bytes go with `row_folder.wipe`."""
         self._spans.pop(lesson_id, None)
+        assert lesson_id in self, "an entry is removed twice"
         if lesson_id in self._index:
             self._remove_new(lesson_id)
-        else:
-            assert self.filed is not None, "an entry is removed twice"
+        if self.filed is not None and lesson_id in self.filed:  # both, where taking over files was cut short
             self.filed.remove(lesson_id)
 
     def rows(self) -> NewRows:

@@ -16,7 +16,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from everlearn.store.faults import translated
+from everlearn.store.faults import read_only, translated
 from everlearn.store.ids import new_id
 from everlearn.store.row_checks import row_checks
 from everlearn.store.row_folder import (
@@ -26,7 +26,6 @@ from everlearn.store.row_folder import (
     Array,
     Column,
     Rows,
-    flush,
     locked,
     manifest_of,
     mapped,
@@ -62,6 +61,17 @@ class RowFiles:
         self._columns = (*given, Column(_CHECK, "<u8"), Column(_LAZY_CHECK, "<u8"))
         self._description = [[c.name, c.dtype, c.width] for c in self._columns]
 
+    def prepare(self) -> None:
+        """Make the folder where there is none.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with translated(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.folder, os.W_OK):
+            raise read_only(self.folder)
+
     def read(self) -> Rows | None:
         """The rows as they were published last; None where there are none of this kind, or they are damaged."""
         manifest = manifest_of(self.folder)
@@ -83,10 +93,6 @@ class RowFiles:
         some = {c.name: rows.columns[c.name][places] for c in self._checked[True]}
         wanted = rows.columns[_LAZY_CHECK][places]
         return some, np.asarray((wanted == 0) | (self._checks(some, lazy=True) == wanted))
-
-    def intact(self, rows: Rows, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[M], whether the lazy columns of rows [M] are there as they were written."""
-        return np.asarray(self.checked(rows, places)[1] & (rows.columns[_LAZY_CHECK][places] != 0))
 
     def current(self, rows: Rows) -> bool:
         """Whether nobody has published anything since `rows` was read."""
@@ -137,8 +143,7 @@ class RowFiles:
             MovedError: `still` says no; nothing is written.
             StoreError: the folder cannot be written.
         """
-        with translated(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         with locked(self.folder):
             if not still():
                 raise MovedError
@@ -162,24 +167,6 @@ class RowFiles:
             publish(self.folder, manifest)
             sweep(self.folder)
             return mapped(self.folder, manifest)
-
-    def update(self, rows: Rows, places: NDArray[np.int64], new: Mapping[str, Array], seq: int) -> None:
-        """Overwrite columns that are not lazy in rows that are there, and say up to which change they are true now.
-
-        Raises:
-            MovedError: another process published something since.
-            StoreError: the folder cannot be written.
-        """
-        with locked(self.folder):
-            manifest = manifest_of(self.folder)
-            if manifest is None or not self.current(rows):
-                raise MovedError
-            for name, values in new.items():
-                rows.columns[name][places] = values
-            some = {c.name: rows.columns[c.name][places] for c in self._checked[False]}
-            rows.columns[_CHECK][places] = self._checks(some, lazy=False) * (some[ID] != b"")
-            flush(rows.columns)
-            publish(self.folder, {**manifest, "seq": seq})
 
     def stored_bytes(self) -> int:
         """Bytes of the files."""
