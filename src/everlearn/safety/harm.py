@@ -109,7 +109,7 @@ def is_short(unit: str) -> bool:
 
 def as_read(text: str) -> str:
     """A text as models read it: without disguise, white space made one."""
-    return " ".join(unmasked(plain(text).text).split())
+    return " ".join(unmasked(plain(text, escapes=False).text).split())
 
 
 def probability(log_odds: float) -> float:

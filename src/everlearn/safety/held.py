@@ -12,10 +12,13 @@ from typing import final
 
 from everlearn.safety.flag import Flag
 from everlearn.safety.phrases import recogniser_of
-from everlearn.safety.pii import Patch, patches, recognisers, rule_of
-from everlearn.safety.plain import Plain, plain
+from everlearn.safety.pii import Patch, flags_of, patches, recognisers
+from everlearn.safety.plain import Plain, plain, unfinished
 from everlearn.safety.policy import Action, worst
 from everlearn.safety.recogniser import LOOK_BACK
+
+_SHARE = 16  # what is held back is looked at again once it has grown by this part: a long key is not read once a letter
+_LONG = 1000  # characters that take milliseconds
 
 
 @final
@@ -48,26 +51,38 @@ class HeldText:
         self._actions = {kind: action for kind, action in actions.items() if action != "allow"}
         self._recognisers = recognisers(self._actions)
         if phrases and "phrase" in self._actions:
-            self._recognisers += (recogniser_of(phrases),)
+            self._recognisers += (recogniser_of(tuple(phrases)),)
         self._left = ""  # the end of what was cleared, as it came: what stands behind may depend on it
         self._held = ""
+        self._fresh: list[str] = []  # pieces that were not looked at yet, and how long they are together
+        self._more = 0
         self._passed = 0
+
+    @property
+    def long(self) -> bool:
+        """Whether so much is held back that the next piece takes milliseconds."""
+        return len(self._held) + self._more > _LONG
 
     def feed(self, piece: str) -> Cleared:
         """Take a piece; returns what can be shown now."""
         if not self._recognisers:
             return Cleared(piece)
-        self._held += piece
+        self._fresh.append(piece)
+        self._more += len(piece)
+        if self._more * _SHARE < len(self._held):
+            return Cleared()
         return self._clear(last=False)
 
     def end(self) -> Cleared:
         """The text is whole; returns what was held back."""
-        return self._clear(last=True) if self._held else Cleared()
+        return self._clear(last=True) if self._held or self._fresh else Cleared()
 
     def _clear(self, *, last: bool) -> Cleared:
+        self._held += "".join(self._fresh)
+        self._fresh, self._more = [], 0
         text, begin = self._left + self._held, len(self._left)
-        read = plain(text)
-        found = patches([flag for flag in self._found(read) if flag.start >= begin])
+        read = plain(text if last else text[: unfinished(text)])
+        found = patches([flag for flag in flags_of(read, self._recognisers) if flag.start >= begin])
         cut = len(text) if last else self._cut(read, found)
         if cut <= begin:
             return Cleared()
@@ -91,22 +106,13 @@ class HeldText:
         self._passed += cut - begin
         return Cleared("".join(parts), tuple(flags), blocked)
 
-    def _found(self, read: Plain) -> list[Flag]:
-        flags = [
-            Flag(each.kind, each.score, *read.span(start, end), rule_of(each.kind))
-            for each in self._recognisers
-            for start, end in each.spans(read.text)
-        ]
-        return sorted(flags, key=lambda flag: (flag.start, -flag.end, flag.category))
-
     def _cut(self, read: Plain, found: Collection[Patch]) -> int:
         """Up to where nothing can change any more, whatever comes."""
         cut = read.origin(min(each.open_from(read.text) for each in self._recognisers))
         return next((patch.start for patch in found if patch.start < cut < patch.end), cut)
 
     def _keep(self, read: Plain, text: str, cut: int) -> None:
-        end = next(n for n in range(len(read.text) + 1) if read.origin(n) >= cut)
-        self._left = text[read.origin(max(0, end - LOOK_BACK - 1)) : cut]
+        self._left = text[read.origin(max(0, read.place(cut) - LOOK_BACK - 1)) : cut]
         self._held = text[cut:]
 
     @staticmethod

@@ -18,10 +18,11 @@ from stdnum.in_ import aadhaar
 from stdnum.it import codicefiscale
 from stdnum.us import ssn
 
+from everlearn.safety.edges import NUMBER_END, NUMBER_START
 from everlearn.safety.recogniser import Recogniser, by_pattern, longest, run_of
 
-_NOT_IN_A_WORD = r"(?<![\w])"
-_DIGIT = re.compile(r"(?<!\w)(?<!\d[.,])(?=\d)")
+_NUMBER_END = re.compile(NUMBER_END)
+_DIGIT = re.compile(rf"{NUMBER_START}(?<!\d[.,])(?=\d)")
 _NUMBER_RUN = re.compile(r"[\d .\-]{1,48}")
 _CARD = re.compile(
     r"(?:\d{13,19}|\d{4}([ .-]{1,2})\d{4}\1\d{4}\1\d{1,7}|3\d{3}([ .-]{1,2})\d{6}\2\d{4,5}"
@@ -31,30 +32,30 @@ _CARD = re.compile(
 _ISSUER = re.compile(
     r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[4-7]|30[0-5]|3[89]|6(?:011|4[4-9]|5|2|7)|50|5[6-8]"
 )
-_IBAN_START = re.compile(r"(?<!\w)(?=[A-Za-z]{2}\d{2}|[A-Za-z]\Z|[A-Za-z]{2}\d?\Z)")
+_IBAN_START = re.compile(rf"{NUMBER_START}(?=[A-Za-z]{{2}}\d{{2}}|[A-Za-z]\Z|[A-Za-z]{{2}}\d?\Z)")
 _IBAN_RUN = re.compile(r"[A-Za-z]{0,2}[\dA-Za-z \-]{0,44}")
-_SSN = re.compile(r"\d{3}([ .-])\d{2}\1\d{4}(?!\w)|\d{9}(?!\w)")
-_SSN_NAMED = re.compile(r"\bssn\b|social\s+security|\bitin\b", re.IGNORECASE)
+_SSN = re.compile(rf"(?:\d{{3}}([ .-])\d{{2}}\1\d{{4}}|\d{{9}}){NUMBER_END}")
+_SSN_NAMED = re.compile(rf"{NUMBER_START}(?:ssn|itin|social[\s_]+security){NUMBER_END}", re.IGNORECASE)
 _SSN_NEAR = 40
-_ID_START = re.compile(r"(?<!\w)(?=[A-Za-z\d])")
-_ID_RUN = re.compile(r"[A-Za-z\d](?:[A-Za-z\d]|[ .\-](?=\d|\Z|[ .\-]?[A-Za-z](?:\W|\Z))){0,24}")
+_ID_START = re.compile(rf"{NUMBER_START}(?=[A-Za-z\d])")
+_ID_RUN = re.compile(r"[A-Za-z\d](?:[A-Za-z\d]|[ .\-](?=\d|\Z|[ .\-]?[A-Za-z](?:[^A-Za-z\d]|\Z))){0,24}")
 _IDS = (
-    (re.compile(r"[A-Za-z]{6}\d{2}[A-Za-z]\d{2}[A-Za-z]\d{3}[A-Za-z](?!\w)"), codicefiscale.is_valid),
-    (re.compile(r"\d{8}-?[A-Za-z](?!\w)"), dni.is_valid),
-    (re.compile(r"[XYZxyz]-?\d{7}-?[A-Za-z](?!\w)"), nie.is_valid),
-    (re.compile(r"[12] ?\d{2} ?\d{2} ?\d{2} ?\d{3} ?\d{3} ?\d{2}(?!\w)"), nir.is_valid),
-    (re.compile(r"\d{3}\.\d{3}\.\d{3}-\d{2}(?!\w)"), cpf.is_valid),
-    (re.compile(r"\d{4} \d{4} \d{4}(?!\w)"), aadhaar.is_valid),
+    (re.compile(r"[A-Za-z]{6}\d{2}[A-Za-z]\d{2}[A-Za-z]\d{3}[A-Za-z]"), codicefiscale.is_valid),
+    (re.compile(r"\d{8}-?[A-Za-z]"), dni.is_valid),
+    (re.compile(r"[XYZxyz]-?\d{7}-?[A-Za-z]"), nie.is_valid),
+    (re.compile(r"[12] ?\d{2} ?\d{2} ?\d{2} ?\d{3} ?\d{3} ?\d{2}"), nir.is_valid),
+    (re.compile(r"\d{3}\.\d{3}\.\d{3}-\d{2}"), cpf.is_valid),
+    (re.compile(r"\d{4} \d{4} \d{4}"), aadhaar.is_valid),
     # The British one has no check digit, but a form of its own.
-    (re.compile(r"(?![DFIQUV])[A-Z](?![DFIQUVO])[A-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"), lambda _: True),
+    (re.compile(r"(?![DFIQUV])[A-Z](?![DFIQUVO])[A-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]"), lambda _: True),
 )
-_PHONE_START = re.compile(r"(?<![\w+])(?<!\d[.,])(?<!\w[-/])(?=[+(]?\d|[+(]\Z)")
+_PHONE_START = re.compile(rf"{NUMBER_START}(?<!\+)(?<!\d[.,])(?<![A-Za-z\d][-/])(?=[+(]?\d|[+(]\Z)")
 _PHONE_RUN = re.compile(r"[\d ().\-/+]{1,32}(?:\s?(?:e(?:xt?\.?)?|x)\s?\d{0,6})?")
 _PHONE_END = re.compile(r"(?<=\d)(?!\d)(?! ?(?:x|ext\.?) ?\d)")
 _EXTENSION = re.compile(r"\s?(?:x|ext\.?)\s?\d{1,6}\Z")
 _PHONE_NAMED = re.compile(
-    r"\b(?:tel(?:efono?|ephone|efon)?|phone|mobile|cell|call(?:ed)?|fax|whatsapp|sms|text|dial|ring|number\s+is|contact"
-    r"|reach(?:ed)?)\b[^.\d]{0,24}\Z",
+    rf"{NUMBER_START}(?:tel(?:efono?|ephone|efon)?|phone|mobile|cell|call(?:ed)?|fax|whatsapp|sms|text|dial|ring"
+    rf"|number\s+is|contact|reach(?:ed)?){NUMBER_END}[^.\d]{{0,24}}\Z",
     re.IGNORECASE,
 )
 _INTERNATIONAL = re.compile(r"(?:\+|00(?=[1-9])|001(?=-)|011[ -])")
@@ -73,7 +74,7 @@ def _is_card(text: str) -> bool:
 
 def _iban_ends(text: str, place: int, end: int) -> Iterator[int]:
     for at in range(end, place + 14, -1):
-        if text[at - 1].isalnum() and not (at < len(text) and text[at].isalnum()):
+        if text[at - 1] not in " -" and _NUMBER_END.match(text, at):
             yield at
 
 
@@ -89,7 +90,7 @@ def _ssn(text: str, place: int, _end: int) -> int:
 def _national_id(text: str, place: int, _end: int) -> int:
     for pattern, valid in _IDS:
         found = pattern.match(text, place)
-        if found is not None and valid(found[0]):
+        if found is not None and _NUMBER_END.match(text, found.end()) and valid(found[0]):
             return found.end()
     return 0
 

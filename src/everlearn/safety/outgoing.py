@@ -45,9 +45,9 @@ class Outgoing:
         return bool(self._actions)
 
     @property
-    def judges(self) -> bool:
-        """Whether sentences are judged, which takes milliseconds."""
-        return bool(self._categories)
+    def slow(self) -> bool:
+        """Whether the next piece takes milliseconds: sentences are judged, or much is held back."""
+        return bool(self._categories) or self._held.long
 
     def feed(self, piece: str) -> str:
         """Take a piece; returns what can be shown now."""

@@ -6,13 +6,13 @@ the recognisers that need no model of a language were the pattern; the code is o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from everlearn.safety.flag import PII_KINDS, Flag
 from everlearn.safety.numbers_of_people import NUMBERS
-from everlearn.safety.plain import plain
+from everlearn.safety.plain import Plain, plain
 from everlearn.safety.recogniser import Recogniser
 from everlearn.safety.words_of_people import WORDS
 
@@ -53,11 +53,16 @@ def found_in(text: str, kinds: Collection[str] = PII_KINDS) -> list[Flag]:
         text: of any length.
         kinds: which ones are looked for.
     """
-    read = plain(text)
-    flags = []
-    for each in recognisers(kinds):
-        for start, end in each.spans(read.text):
-            flags.append(Flag(each.kind, each.score, *read.span(start, end), rule_of(each.kind)))
+    return flags_of(plain(text), recognisers(kinds))
+
+
+def flags_of(read: Plain, wanted: Iterable[Recogniser]) -> list[Flag]:
+    """What some recognisers find in a plain text, as flags on its original, in the order of their starts."""
+    flags = [
+        Flag(each.kind, each.score, *read.span(start, end), rule_of(each.kind))
+        for each in wanted
+        for start, end in each.spans(read.text)
+    ]
     return sorted(flags, key=lambda flag: (flag.start, -flag.end, flag.category))
 
 

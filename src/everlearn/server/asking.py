@@ -146,7 +146,7 @@ async def _passed(out: Outgoing, text: str | None) -> str:
     if not out.looks:
         return ""
     step = out.end if text is None else partial(out.feed, text)
-    return await run_in_threadpool(step) if out.judges else step()
+    return await run_in_threadpool(step) if out.slow else step()
 
 
 async def _again(known: Answer) -> AsyncIterator[Piece | Answer]:
