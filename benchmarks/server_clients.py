@@ -2,11 +2,13 @@
 
     python benchmarks/server_clients.py http://127.0.0.1:8000/v1
 
-To be run in an environment of its own: pip install langchain-openai litellm llm mcp. What is not installed is named.
+To be run in an environment of its own: pip install langchain-openai litellm llm mcp. OpenAI's client for JavaScript is
+looked for in the folder that EVERLEARN_TEST_NPM names (npm install openai there). What is not installed is named.
 """
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,9 +74,29 @@ def tools(url: str) -> object:
     return asyncio.run(called())
 
 
+def javascript(url: str) -> object:
+    node, folder = shutil.which("node"), os.environ.get("EVERLEARN_TEST_NPM", ".")
+    if node is None or not Path(folder, "node_modules", "openai").is_dir():
+        raise ImportError("node, or openai of npm", name=f"node, or {folder}/node_modules/openai")
+    words = [node, str(Path(__file__).with_name("openai_client.mjs")), url, str(Path(folder).resolve())]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AssertionError(done.stderr.strip())
+    return done.stdout.strip()
+
+
+CLIENTS = {
+    "langchain-openai": langchain,
+    "litellm": lite,
+    "llm": command_line,
+    "mcp": tools,
+    "openai of npm": javascript,
+}
+
+
 def main(url: str) -> None:
     failed = 0
-    for name, ask in (("langchain-openai", langchain), ("litellm", lite), ("llm", command_line), ("mcp", tools)):
+    for name, ask in CLIENTS.items():
         try:
             print(f"{name}: {ask(url)}")
         except ImportError as error:

@@ -131,3 +131,11 @@ def test_responses_parsed_forms_tools_and_what_is_refused(client, address):
         said(OpenAI(base_url=address, api_key="sk-el-wrong", max_retries=0))
     assert (unknown.value.status_code, unknown.value.code) == (401, "invalid_api_key")
     assert unknown.value.request_id
+
+
+@pytest.mark.skipif(not os.environ.get("EVERLEARN_TEST_NPM"), reason="names a folder: npm install openai there")
+def test_openais_client_of_npm(address, keys, monkeypatch):
+    from server_clients import javascript
+
+    monkeypatch.setenv("EVERLEARN_KEY", keys["local"])
+    assert javascript(address).endswith("chat, stream, tools, embeddings, responses, models, errors")
