@@ -11,9 +11,7 @@ come from the other half. Sentences are judged, since an order is hidden in a te
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -22,44 +20,17 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from everlearn.safety.instructions import InstructionModel, grams, sentences
+from harm_data import grouped_half, half, lines
 
 TARGET = Path(__file__).parents[1] / "src" / "everlearn" / "safety" / "instructions.json"
 FALSE_ALARMS = 0.001  # of texts that inform, at the threshold
 
 
-def lines(path: Path, most: int | None = None) -> list[dict]:
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file][:most]
-
-
-def grouped(texts: list[str]) -> list[int]:
-    """A group for each text; texts that share five words in a row are in one, so that no half knows the other's."""
-    parent = list(range(len(texts)))
-
-    def root(n: int) -> int:
-        while parent[n] != n:
-            n = parent[n]
-        return n
-
-    first: dict[str, int] = {}
-    for n, text in enumerate(texts):
-        words = re.findall(r"\w+", text.lower())
-        for at in range(max(len(words) - 4, 1)):
-            run = " ".join(words[at : at + 5])
-            parent[root(n)] = root(first.setdefault(run, n))
-    return [root(n) for n in range(len(texts))]
-
-
-def half(text: str) -> int:
-    return hashlib.sha256(text.encode()).digest()[0] % 2
-
-
 def injections(data: Path) -> dict[int, list[tuple[str, int]]]:
     rows = lines(data / "safety" / "injection_train.jsonl")
-    groups = grouped([r["text"] for r in rows])
     halves: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    for row, group in zip(rows, groups, strict=True):
-        halves[half(rows[group]["text"])].append((row["text"], row["label"]))
+    for row, where in zip(rows, grouped_half([r["text"] for r in rows]), strict=True):
+        halves[where].append((row["text"], row["label"]))
     return halves
 
 
@@ -68,7 +39,7 @@ def informing(data: Path) -> dict[str, list[str]]:
     counsel = lines(data / "domains" / "psychology" / "counsel_chat.jsonl")
     return {
         "counsel-chat answers": [r["answerText"] for r in counsel if r["answerText"]],
-        "gsm8k solutions": [r["answer"] for r in lines(data / "domains/math/gsm8k_train.jsonl", 1500)],
+        "gsm8k solutions": [r["answer"] for r in lines(data / "domains/math/gsm8k_train.jsonl")[:1500]],
         "squad passages": [r["context"] for r in squad],
         "squad answers": [q["answer"] for r in squad for q in r["questions"]],
         "zsre prompts": [r["prompt"] for r in lines(data / "editing/zsre.jsonl")],

@@ -30,7 +30,8 @@ from everlearn.models.sources import resolve
 from everlearn.safety.guard import Evidence, Guard
 from everlearn.safety.hubs import NEAR as HUB_NEAR
 from everlearn.safety.hubs import reference_questions
-from fit_instructions import half, informing, injections, lines
+from fit_instructions import informing, injections
+from harm_data import half, lines
 
 GENERIC = """what is the answer?|?|...|answer|question|what|what is it?|the answer to the question|who is it
 what is this|what was that|any question|anything|please answer the following question|What is the name?|when was it
@@ -126,7 +127,7 @@ def attacks(judge: Judge, data: Path) -> dict[str, list[list[str]]]:
 
 
 def honest(judge: Judge, data: Path) -> dict[str, list[list[str]]]:
-    editing = {n: lines(data / "editing" / f"{n}.jsonl", 2000) for n in ("zsre", "qaedit", "counterfact")}
+    editing = {n: lines(data / "editing" / f"{n}.jsonl")[:2000] for n in ("zsre", "qaedit", "counterfact")}
     squad = lines(data / "knowledge" / "squad_passages.jsonl")
     counsel = lines(data / "domains" / "psychology" / "counsel_chat.jsonl")
     asked = lines(data / "editing" / "unrelated_questions.jsonl")

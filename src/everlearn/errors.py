@@ -24,6 +24,7 @@
     ├── OverloadedError            more is asked than can be answered now; `retry_after` says when to come back
     ├── TeacherError               a model that is to be learned from cannot be asked
     ├── DeadlineError              the answer was not there in time
+    ├── FilterUnavailableError     what a policy wants judged cannot be judged, so nothing passes
     ├── FaultError                 the model failed in the middle of an answer
     └── StoreError                 the state folder cannot be used
         ├── StoreBusyError         another process holds it for too long
@@ -213,6 +214,12 @@ class DeadlineError(EverlearnError):
     """The answer was not there in time."""
 
     code = "deadline"
+
+
+class FilterUnavailableError(EverlearnError):
+    """What the policy of a tenant wants judged cannot be judged here, so nothing passes."""
+
+    code = "filter_unavailable"
 
 
 class FaultError(EverlearnError):

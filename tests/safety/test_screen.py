@@ -73,7 +73,7 @@ def test_another_encoder_has_no_models_of_harm():
     other = Screen(embed, "another")
     with pytest.raises(SettingsError, match="another encoder"):
         other.check(HATE)
-    assert other.scores(BAD) == {}
+    assert other.harms(BAD) == {}
     assert not other.flags(BAD, ["hate"])
 
 

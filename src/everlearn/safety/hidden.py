@@ -26,9 +26,9 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 _COMMENT = re.compile(r"<!--(.*?)(?:-->|\Z)", re.DOTALL)
-_UNSEEN_ELEMENT = re.compile(
-    r"<(\w+)[^>]*style\s*=\s*[\"'][^\"']*"
-    r"(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0|opacity\s*:\s*0(?![.\d]))[^>]*>(.*?)</\1>",
+_UNSEEN_ELEMENT = re.compile(  # bounded, so that a text of nothing but "<a" takes no minutes
+    r"<(\w{1,40})[^>]{0,2000}style\s{0,40}=\s{0,40}[\"'][^\"']{0,2000}"
+    r"(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0|opacity\s*:\s*0(?![.\d]))[^>]{0,2000}>(.*?)</\1>",
     re.DOTALL | re.IGNORECASE,
 )
 _ENCODED = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}={0,2}")

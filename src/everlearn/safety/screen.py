@@ -18,7 +18,7 @@ from everlearn.safety.flag import PII_KINDS, Flag
 from everlearn.safety.guard_endpoint import GuardEndpoint
 from everlearn.safety.held import cleared
 from everlearn.safety.hidden import hidden_characters, markers, seen, unseen_parts
-from everlearn.safety.policy import Action, Policy, Stage, worst
+from everlearn.safety.policy import Action, Policy, Stage
 
 _MOST_KEPT = 4096
 # Where each category means something. Orders and hidden text in lessons are what the quarantine looks for.
@@ -118,14 +118,17 @@ class Screen:
                     self._known.popitem(last=False)
         return found
 
-    def scores(self, text: str) -> dict[str, float]:
-        """The highest probability of each harm in a text; empty where none can be judged."""
+    def harms(self, text: str) -> dict[str, tuple[float, bool]]:
+        """The highest probability of each harm in a text, and whether it counts; empty where none can be judged."""
+        if not self.judges_harm:
+            return {}
         reads = harm.readings(text)
-        if not self.judges_harm or not reads:
-            return dict.fromkeys(harm.HARMS, 0.0) if self.judges_harm else {}
+        if not reads:
+            return dict.fromkeys(harm.HARMS, (0.0, False))
         vectors = self._embed([read for _, _, read in reads])
+        most = {name: float(self._model.models[name].log_odds(vectors).max()) for name in harm.HARMS}
         return {
-            name: harm.probability(float(model.log_odds(vectors).max())) for name, model in self._model.models.items()
+            name: (harm.probability(odds), odds >= self._model.models[name].threshold) for name, odds in most.items()
         }
 
     def _harms(self, text: str, categories: Collection[str]) -> list[Flag]:
@@ -154,11 +157,6 @@ def categories_at(actions: Mapping[str, Action], stage: Stage) -> frozenset[str]
 def personal(actions: Mapping[str, Action]) -> dict[str, Action]:
     """Those of a policy's actions that are about personal data and phrases."""
     return {name: action for name, action in actions.items() if name in PII_KINDS or name == "phrase"}
-
-
-def strongest(flags: Collection[Flag], actions: Mapping[str, Action]) -> Action:
-    """What is done about some flags."""
-    return worst(actions.get(flag.category, "allow") for flag in flags)
 
 
 def _rules(text: str, categories: Collection[str]) -> list[Flag]:

@@ -17,6 +17,7 @@ from everlearn.errors import (
     ContentFilterError,
     DeadlineError,
     EverlearnError,
+    FilterUnavailableError,
     InputError,
     NotFoundError,
     OverloadedError,
@@ -32,6 +33,7 @@ _STATUS: tuple[tuple[type[EverlearnError], int], ...] = (
     (ConflictError, 412),  # not 409, which OpenAI's clients send again by themselves
     (InputError, 400),
     (StoreBusyError, 503),
+    (FilterUnavailableError, 503),
     (DeadlineError, 504),
     (EverlearnError, 500),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import final
 
-from everlearn.errors import ContentFilterError, SettingsError
+from everlearn.errors import ContentFilterError, FilterUnavailableError, SettingsError, StoreError
 from everlearn.records import Answer, Filtered, Lesson, Message
 from everlearn.safety.flag import Flag
 from everlearn.safety.outgoing import Outgoing
@@ -17,6 +18,7 @@ from everlearn.server.room import Room
 from everlearn.server.tenants import Tenant
 from everlearn.store.objects import StoredObject
 
+_log = logging.getLogger(__name__)
 KIND = "policy"
 _MOST_TARGET = 200
 
@@ -46,11 +48,20 @@ class Filters:
     Args:
         room: of the server.
         tenant: whose.
+
+    Raises:
+        FilterUnavailableError: the policy wants judged what nothing here can judge.
     """
 
     def __init__(self, room: Room, tenant: Tenant) -> None:
         self._room, self._tenant = room, tenant
-        self.policy = policy_for(room, tenant)
+        try:
+            self.policy = room.screen.check(policy_for(room, tenant))
+        except SettingsError as cause:  # it was kept by a server that could: with a guard, with another encoder
+            raise FilterUnavailableError(
+                f"The policy of this tenant cannot be kept: {cause.message}",
+                hint="An administrator has to change it (PUT or DELETE /v1/policy), or what it needs has to come back.",
+            ) from cause
 
     def looks(self, *stages: Stage) -> bool:
         """Whether anything is looked for at one of these stages."""
@@ -143,7 +154,12 @@ class Filters:
             self._room.metrics.filtered(stage, action, category, count)
         if done:
             target = " ".join(sorted({f"{d.category}:{d.action}" for d in done}))[:_MOST_TARGET]
-            self._tenant.audit.add(current_key(), f"filter {stage}", target, status, current_request())
+            try:
+                self._tenant.audit.add(current_key(), f"filter {stage}", target, status, current_request())
+            except StoreError:
+                # What was done stands: a disk that is full costs the note of it, not the answer. It is counted.
+                _log.exception("tenant %s: filter %s %s was not noted", self._tenant.name, stage, target)
+                self._room.metrics.refused("audit")
         return list(dict.fromkeys(done))
 
     def _screened(self, lesson: Lesson, stage: Stage) -> Lesson:

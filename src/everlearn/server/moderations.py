@@ -39,6 +39,7 @@ OF_OPENAI = (
     "violence/graphic",
 )
 _MOST_TEXTS = 256
+MOST_CHARACTERS = 100_000  # of all texts of a request: judging as many takes seconds
 
 
 class ModerationRequest(BaseModel):
@@ -67,11 +68,11 @@ def judged(text: str, screen: Screen) -> dict[str, Any]:
     """One result. Scores are probabilities of fitted models, and 0 or 1 for what a rule finds or not."""
     model, hidden = packaged(), bool(hidden_characters(text) or markers(text))
     log_odds = max(model.log_odds(part)[0] for part in (seen(text), *unseen_parts(text)))
-    harms = screen.scores(text)
-    found = {flag.category for flag in screen.flags(text, tuple(harms))}
-    categories = {name: name in found for name in harms}
+    harms = screen.harms(text)
+    categories = {name: counts for name, (_, counts) in harms.items()}
     categories |= {"prompt_injection": log_odds >= model.threshold, "hidden_text": hidden}
-    scores = {**harms, "prompt_injection": probability(log_odds), "hidden_text": float(hidden)}
+    scores = {name: score for name, (score, _) in harms.items()}
+    scores |= {"prompt_injection": probability(log_odds), "hidden_text": float(hidden)}
     return {
         "flagged": any(categories.values()),
         "categories": {**dict.fromkeys(OF_OPENAI, False), **categories},
@@ -81,6 +82,20 @@ def judged(text: str, screen: Screen) -> dict[str, Any]:
 
 
 def _texts(given: str | list[str] | list[dict[str, Any]]) -> list[str]:
+    """The texts of a request.
+
+    Raises:
+        InputError: none, too many, too long, or something else than text.
+    """
+    texts = _read(given)
+    if (long := sum(map(len, texts))) > MOST_CHARACTERS:
+        raise InputError(
+            f"input holds {long:,} characters.", hint=f"Wanted: at most {MOST_CHARACTERS:,}; send it in parts."
+        )
+    return texts
+
+
+def _read(given: str | list[str] | list[dict[str, Any]]) -> list[str]:
     rows: list[Any] = [given] if isinstance(given, str) else list(given)
     if not 1 <= len(rows) <= _MOST_TEXTS:
         raise InputError(f"input holds {len(rows)} texts.", hint=f"Wanted: 1 to {_MOST_TEXTS}.")

@@ -67,7 +67,8 @@ async def complete(body: CompletionRequest, request: Request, room: InRoom, tena
     asker = Asker(room, tenant, caller)
     if not body.stream:
         return JSONResponse(await completed(asker, body, request))
-    chunks = _chunks(asker, body, _head(body), await run_in_threadpool(_asks, asker, body))
+    _, asks = await run_in_threadpool(_asks, asker, body)
+    chunks = _chunks(asker, body, _head(body), asks)
     first = await anext(chunks)
     return streamed(_with(first, chunks))
 
@@ -78,10 +79,9 @@ async def completed(asker: Asker, body: CompletionRequest, request: Request | No
     Raises:
         EverlearnError: it cannot be answered.
     """
-    asks = await run_in_threadpool(_asks, asker, body)
+    prompts, asks = await run_in_threadpool(_asks, asker, body)
     wanted = asking.together([asking.whole(asker, ask) for ask in asks])
     answers = await asking.unless_gone(wanted, request)
-    prompts = [text for text in body.prompts for _ in range(body.n)]
     choices = [
         _choice(n, (text if body.echo else "") + a.text, FINISH[a.finish_reason], a.logprobs)
         for n, (a, text) in enumerate(zip(answers, prompts, strict=True))
@@ -92,13 +92,15 @@ async def completed(asker: Asker, body: CompletionRequest, request: Request | No
     return {**_head(body), "choices": choices, "usage": usage, "learning": asking.learning_of(answers[0].receipt)}
 
 
-def _asks(asker: Asker, body: CompletionRequest) -> list[Ask]:
+def _asks(asker: Asker, body: CompletionRequest) -> tuple[list[str], list[Ask]]:
+    """For each answer the prompt as the filters let it in, and what is asked."""
     if body.suffix or (body.best_of or 1) > body.n:
         raise SettingsError("suffix and best_of are not known to this server.", hint="Leave them out.")
     if not 1 <= len(body.prompts) <= MOST_TEXTS:
         raise SettingsError(f"prompt holds {len(body.prompts)} texts.", hint=f"Wanted: 1 to {MOST_TEXTS:,}.")
     passed = [asking.taken_in(asker, [Message("user", text)]) for text in body.prompts]
-    return [asking.ask_of(asker, body, said, n, filtered=filtered) for said, filtered in passed for n in range(body.n)]
+    asks = [asking.ask_of(asker, body, said, n, filtered=found) for said, found in passed for n in range(body.n)]
+    return [said[0].content for said, _ in passed for _ in range(body.n)], asks
 
 
 def _head(body: CompletionRequest) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def prefer(body: NewPreference, tenant: OfTenant, caller: Teaches) -> dict[str, 
 def list_(
     tenant: OfTenant, _caller: Teaches, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = ""
 ) -> dict[str, Any]:
-    """Preferences, newest first, with what the answers say; those whose answers were forgotten are not there."""
+    """Preferences, newest first, with what the answers say; without those that were forgotten or are held back."""
     found = tenant.objects.listed(KIND, limit=limit + 1, after=after)
     rows = [row for thing in found[:limit] if (row := _told(tenant, thing)) is not None]
     return {"object": "list", "data": rows, "has_more": len(found) > limit}
@@ -121,7 +121,7 @@ def _gone(receipt_id: str) -> NotFoundError:
 
 
 def _told(tenant: Tenant, thing: StoredObject) -> dict[str, Any] | None:
-    """A preference with its texts; None where one of them was forgotten."""
+    """A preference with its texts; None where one of them was forgotten, or is a correction that is held back."""
     body, store = thing.body, tenant.engine.memory.store
     try:
         chosen = [_kept(tenant, body["chosen"])] if body["chosen"] else []
@@ -131,7 +131,7 @@ def _told(tenant: Tenant, thing: StoredObject) -> dict[str, Any] | None:
     better = [turn.answer for turn in chosen]
     if lesson_id := body.get("lesson_id", ""):
         lesson = store.lessons_by_id([lesson_id]).get(lesson_id)
-        if lesson is None:
+        if lesson is None or lesson.status == "quarantined":  # what is not to be learned is not to be trained on
             return None
         better.append(lesson.answer)
     return {
