@@ -331,7 +331,8 @@ class Receipt:
 class Usage:
     """What an answer cost. Tokens are counted, times are milliseconds.
 
-    `cached_tokens` of the prompt were not read again; `queue_ms` is from asking to reading the prompt.
+    `cached_tokens` of the prompt were not read again; `queue_ms` is from asking to reading the prompt, and
+    `wait_ms` the part of it in which nothing was done: until recall began.
     """
 
     prompt_tokens: int = 0
@@ -340,6 +341,7 @@ class Usage:
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
     queue_ms: float = 0.0
+    wait_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

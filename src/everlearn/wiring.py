@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from everlearn.learning.learner import Learner
     from everlearn.memory.key import KeyMaker
     from everlearn.models.base import BaseModel
+    from everlearn.server.answering import Answering
     from everlearn.server.room import Room, ServerSettings
+    from everlearn.server.traces import Traces
     from everlearn.specialists.specialists import Specialists
     from everlearn.store.audit_log import AuditLog
     from everlearn.store.objects import ObjectStore
@@ -223,8 +225,18 @@ def engine_over(
     return Engine(parts.model, parts.text, memory, specialists, quarantine=quarantine)
 
 
-def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
-    """The parts of a server over one base model: tenants share its weights and nothing else."""
+def server_room(settings: Settings, parts: Parts, how: ServerSettings, traces: Traces | None = None) -> Room:
+    """The parts of a server over one base model: tenants share its weights and nothing else.
+
+    Args:
+        settings: of the engines.
+        parts: what the tenants share.
+        how: settings of the server.
+        traces: where spans go; None = to a collector, where the settings of the server want them.
+
+    Raises:
+        SettingsError: an impossible setting, or something that is not installed.
+    """
     from everlearn.learning.learner import Learner
     from everlearn.safety.guard_endpoint import GuardEndpoint, GuardSettings
     from everlearn.safety.screen import Screen
@@ -261,18 +273,31 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings) -> Room:
         learner = Learner(engine, backup_policy=settings.backups, consolidate_every=settings.consolidate_every)
         return engine, learner, ObjectStore(store.database), AuditLog(store.database)
 
+    traces = traces or (_traces() if how.traces else None)
+    answering: Answering = BatchedAnswering(most_waiting=how.most_waiting)
     return Room(
         settings=how,
         tenants=Tenants(settings.state_folder, open_),
-        answering=BatchedAnswering(most_waiting=how.most_waiting),
+        answering=answering if traces is None else traces.answering(answering),
         keys=KeyRing(settings.state_folder),
         limits=RateLimits(how.rates),
-        metrics=Metrics(),
+        metrics=Metrics() if traces is None else Metrics(traces.teaching),
         jobs=Jobs(),
         cache=AnswerCache(how.answer_cache),
         replies=Replies(),
         screen=screen,
+        traces=traces,
     )
+
+
+def _traces() -> Traces:
+    try:
+        from everlearn.server.traces import Traces
+    except ImportError as cause:
+        raise SettingsError(
+            f"Traces cannot be sent: {cause.name} is missing.", hint="pip install 'everlearn[traces]'"
+        ) from cause
+    return Traces.to_collector()
 
 
 def with_studio(app: App, address: str) -> App:

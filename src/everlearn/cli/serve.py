@@ -70,6 +70,9 @@ def serve(
         list[str] | None,
         typer.Option("--filter", metavar="NAME=ACTION", help="What tenants without a policy filter, as in pii=redact."),
     ] = None,
+    traces: Annotated[
+        bool, typer.Option("--traces", help="Send spans to the OpenTelemetry collector of OTEL_EXPORTER_OTLP_ENDPOINT.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every request; never what was said.")] = False,
 ) -> None:
     """Serve the OpenAI API, and teaching beside it, until it is stopped.
@@ -95,6 +98,7 @@ def serve(
         cors=tuple(cors or ()),
         rates=rates,
         policy=policy_of_words(filters or ()),
+        traces=traces,
     )
     start(choice_of(ctx), how, studio=studio and is_installed(), verbose=verbose)
 

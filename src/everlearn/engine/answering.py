@@ -242,6 +242,7 @@ class Answerer:
             prefill_ms=begun.prefill_ms,
             decode_ms=(time.perf_counter() - begun.decoding_since) * 1000,
             queue_ms=begun.queue_ms,
+            wait_ms=begun.wait_ms,
         )
         receipt = self.receipt(begun.recall, row.steps_corrected, row.adapter)
         receipt = replace(receipt, grammar=begun.grammar, steps_refused=row.steps_refused, sampling=begun.sampling)

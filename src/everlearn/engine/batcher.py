@@ -220,6 +220,7 @@ class Batcher:
 
     def _prepare(self, request: Request) -> None:
         engine = request.engine
+        request.ticket.taken_at = time.monotonic()
         try:
             answerer = engine.answerer
             recall = answerer.recall([request.messages], request.tables, request.as_of)[0]

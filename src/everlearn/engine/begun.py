@@ -56,6 +56,7 @@ class Begun:
     own_tokens: int
     sampling: Sampling
     queue_ms: float = 0.0
+    wait_ms: float = 0.0
     grammar: str = ""
     clean: Held | None = None
 

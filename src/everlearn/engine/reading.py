@@ -35,7 +35,9 @@ class Reading:
         found, self.cached = kept.find(request.ticket.tenant, self.identity, prepared.prompt_ids)
         self._cache = found if found is not None else request.engine.model.new_cache()
         self._done = self.cached
-        self._queued = (time.monotonic() - request.ticket.asked_at) * 1000
+        ticket = request.ticket
+        self._queued = (time.monotonic() - ticket.asked_at) * 1000
+        self._waited = (ticket.taken_at - ticket.asked_at) * 1000
         self._ms = 0.0
 
     @property
@@ -60,5 +62,5 @@ class Reading:
         if not last:
             return None
         begun = engine.answerer.begun(given, self._cache, logits, self.cached, self._ms)
-        begun.queue_ms = self._queued
+        begun.queue_ms, begun.wait_ms = self._queued, self._waited
         return begun

@@ -43,12 +43,14 @@ class Ticket:
 
     Attributes:
         id: of the request.
+        asked_at: when, in seconds of `time.monotonic`.
+        taken_at: since when it is worked on.
     """
 
     def __init__(self, tenant: str, wake: Callable[[], None]) -> None:
         self.id = new_id()
         self.tenant = tenant
-        self.asked_at = time.monotonic()
+        self.asked_at = self.taken_at = time.monotonic()
         self._wake = wake
         self._said: list[Said] = []
         self._changed = threading.Condition()

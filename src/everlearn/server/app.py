@@ -78,6 +78,8 @@ def create_app(room: Room) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=RESPONSES,
+        # FastAPI would look for providers of the whole process, and tell them what was sent.
+        telemetry=room.traces.telemetry if room.traces else {"tracing": False, "metrics": False, "logs": False},
     )
     app.state.room = room
     app.state.ending = lambda: False
@@ -107,3 +109,5 @@ def _close(room: Room) -> None:
     room.jobs.close()
     room.answering.close()
     room.tenants.close()
+    if room.traces is not None:
+        room.traces.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -20,9 +20,14 @@ _MS = (0.5, 1, 2, 5, 10, 20, 30, 50, 100, 250, 1000)
 
 @final
 class Metrics:
-    """All figures of one server; a registry of its own, so that several servers in a process do not mix."""
+    """All figures of one server; a registry of its own, so that several servers in a process do not mix.
 
-    def __init__(self) -> None:
+    Args:
+        around: opened around teaching so many lessons, such as a span.
+    """
+
+    def __init__(self, around: Callable[[int], AbstractContextManager[None]] | None = None) -> None:
+        self._around = around or _nothing_around
         self.registry = CollectorRegistry()
         r = self.registry
         self._requests = Counter("everlearn_requests", "Requests", ["method", "route", "status"], registry=r)
@@ -101,7 +106,8 @@ class Metrics:
     def teaching(self, lessons: int) -> Iterator[None]:
         """Time a block that teaches so many lessons."""
         begun = time.perf_counter()
-        yield
+        with self._around(lessons):
+            yield
         self._teach.observe(time.perf_counter() - begun)
         self._taught.inc(lessons)
 
@@ -136,3 +142,7 @@ class Metrics:
     def text(self) -> bytes:
         """All of them in Prometheus' format."""
         return generate_latest(self.registry)
+
+
+def _nothing_around(_lessons: int) -> AbstractContextManager[None]:
+    return nullcontext()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import cast, final
+from typing import TYPE_CHECKING, cast, final
 
 from starlette.requests import HTTPConnection
 
@@ -22,6 +22,9 @@ from everlearn.server.lesson_map import LessonMaps
 from everlearn.server.limits import RateLimits, Rates
 from everlearn.server.metrics import Metrics
 from everlearn.server.tenants import Tenant, Tenants
+
+if TYPE_CHECKING:
+    from everlearn.server.traces import Traces
 
 VERSION = version("everlearn")
 
@@ -44,6 +47,7 @@ class ServerSettings:
         cors: origins of pages that may call the server.
         rates: limits of each key.
         policy: what is filtered in tenants that have not said so themselves.
+        traces: send spans to OpenTelemetry's collector.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +62,7 @@ class ServerSettings:
     cors: tuple[str, ...] = ()
     rates: Rates = field(default_factory=Rates)
     policy: Policy = field(default_factory=Policy)
+    traces: bool = False
 
 
 @final
@@ -76,6 +81,7 @@ class Room:
     replies: Replies
     screen: Screen
     maps: LessonMaps = field(default_factory=LessonMaps)
+    traces: Traces | None = None
 
     def tenant(self, caller: Caller) -> Tenant:
         """The state of the caller's tenant."""
