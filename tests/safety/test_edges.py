@@ -4,6 +4,7 @@ of a stream is looked at."""
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from everlearn.safety import held, words_of_people
 from everlearn.safety.flag import PII_KINDS
 from everlearn.safety.held import HeldText, cleared
+from everlearn.safety.outgoing import Outgoing
 from everlearn.safety.phrases import recogniser_of
 from everlearn.safety.pii import ALL, redacted
 from everlearn.safety.plain import plain, unfinished, unmasked
 from everlearn.safety.policy import policy_of
+from everlearn.safety.screen import Screen
 
 REDACT = dict.fromkeys(PII_KINDS, "redact")
 BEGIN, END = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
@@ -161,6 +164,15 @@ def test_a_stream_is_looked_at_in_proportion_to_its_length(text, monkeypatch):
     monkeypatch.setattr(held, "plain", lambda part: looked.append(len(part)) or plain(part))
     in_pieces(text, 1, dict.fromkeys(("secret", "credit_card", "phone_number", "email_address"), "redact"))
     assert sum(looked) < 150 * len(text)
+
+
+def test_an_answer_that_holds_much_back_is_no_work_for_the_event_loop():
+    """The server takes what is `slow` to a thread."""
+    out = Outgoing(Screen(lambda _: np.zeros((0, 1), np.float32), "none"), policy_of({"actions": {"pii": "redact"}}))
+    out.feed("My card is 4111 1111")
+    assert not out.slow
+    out.feed(f"; key sk-{'a' * 2000}")
+    assert out.slow
 
 
 def test_phrases_are_compared_without_case_in_every_script():
