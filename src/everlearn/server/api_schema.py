@@ -19,8 +19,9 @@ _MEANINGS = {
     413: "The body is too large.",
     429: "More is asked than can be answered now; `retry-after` says when to come back.",
     500: "The server failed; its log names the request.",
-    503: "The store is busy; `retry-after` says when to come back.",
+    503: "The store is busy (`retry-after` says when to come back), or cannot be written or read.",
     504: "The answer was not there in time.",
+    507: "The disk is full; nothing of the request was kept.",
 }
 
 

@@ -93,7 +93,9 @@ def work_on(asker: Asker, batch_id: str, progress: Progress) -> dict[str, Any]:
             for row in objects.listed(kind, parent=batch[file])
         }
         left = [line for line in lines if line.custom_id not in known]
-        asyncio.run(_answer_all(asker, batch, left, lambda done: progress("answering", len(known) + done, len(lines))))
+        asyncio.run(
+            _answer_all(asker, batch_id, left, lambda done: progress("answering", len(known) + done, len(lines)))
+        )
     except CancelledJobError:
         if objects.get(KIND, batch_id).body["status"] == "cancelling":
             _ended(asker, batch_id, "cancelled", "cancelled_at")
@@ -116,18 +118,29 @@ def _ended(
     asker: Asker, batch_id: str, status: str, at: str, more: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any]:
     now = int(time.time())
-    return asker.tenant.objects.change(
-        KIND, batch_id, lambda body: {**body, **(more or {}), "status": status, at: now}
-    ).body
+
+    def ended(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        # By way of another server it may have been cancelled since its last line.
+        return body if body["status"] == "cancelled" else {**body, **(more or {}), "status": status, at: now}
+
+    return asker.tenant.objects.change(KIND, batch_id, ended).body
 
 
-async def _answer_all(asker: Asker, batch: Mapping[str, Any], lines: list[Line], tell: Callable[[int], None]) -> None:
+def _go_on(asker: Asker, batch_id: str) -> None:
+    """Another server on this folder may have been told to cancel it."""
+    if asker.tenant.objects.get(KIND, batch_id).body["status"] != "in_progress":
+        raise CancelledJobError
+
+
+async def _answer_all(asker: Asker, batch_id: str, lines: list[Line], tell: Callable[[int], None]) -> None:
+    batch = asker.tenant.objects.get(KIND, batch_id).body
     done, gate = 0, asyncio.Semaphore(_TOGETHER)
 
     async def one(line: Line) -> None:
         nonlocal done
         async with gate:
             tell(done)  # raises where the job was cancelled
+            await asyncio.to_thread(_go_on, asker, batch_id)
             kind, row, turn = await _row(asker, batch["endpoint"], line)
             parent = batch["output_file_id" if kind == OUTPUT else "error_file_id"]
             thing = StoredObject(f"{parent}:{new_id()}", kind, row, parent, turn)

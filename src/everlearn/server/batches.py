@@ -95,7 +95,7 @@ def begin(room: Room, tenant: Tenant, thing: StoredObject) -> None:
         body = work_on(asker, thing.id, progress)
         return {"batch": thing.id, "status": body["status"]}
 
-    room.jobs.start(tenant.name, KIND, work, subject=thing.id)
+    room.jobs.start(tenant.name, KIND, work, subject=thing.id, folder=tenant.folder)
 
 
 def resume(room: Room, tenant: Tenant) -> None:

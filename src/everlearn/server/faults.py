@@ -22,6 +22,8 @@ from everlearn.errors import (
     NotFoundError,
     OverloadedError,
     StoreBusyError,
+    StoreError,
+    StoreFullError,
     UnknownKeyError,
 )
 
@@ -32,7 +34,8 @@ _STATUS: tuple[tuple[type[EverlearnError], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 412),  # not 409, which OpenAI's clients send again by themselves
     (InputError, 400),
-    (StoreBusyError, 503),
+    (StoreFullError, 507),
+    (StoreError, 503),  # busy, read-only or damaged: nothing that the caller could mend
     (FilterUnavailableError, 503),
     (DeadlineError, 504),
     (EverlearnError, 500),
@@ -63,9 +66,11 @@ def reply_to(error: EverlearnError) -> JSONResponse:
     """The response to an error that was raised on purpose."""
     status = status_of(error)
     headers: dict[str, str] = {}
-    if status in (429, 503):
+    if isinstance(error, OverloadedError | StoreBusyError):
         wait = error.retry_after if isinstance(error, OverloadedError) else RETRY_SECONDS
         headers["retry-after"] = str(max(1, round(wait)))
+    elif isinstance(error, StoreError):
+        headers["x-should-retry"] = "false"  # OpenAI's clients would send it twice more at once
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(told(error), status, headers)

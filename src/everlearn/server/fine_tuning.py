@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from everlearn.errors import ConflictError, SettingsError
 from everlearn.server.caller import Caller, may
 from everlearn.server.files import bytes_of
+from everlearn.server.jobs import Progress
 from everlearn.server.model_names import chosen
 from everlearn.server.room import Room, room_of, tenant_of
 from everlearn.server.tenants import Tenant
@@ -172,7 +173,11 @@ def checkpoints(
 
 def begin(room: Room, tenant: Tenant, thing: StoredObject) -> None:
     """Work on a job in the background."""
-    room.jobs.start(tenant.name, KIND, lambda progress: Tuning(tenant, thing.id).work(progress), subject=thing.id)
+
+    def work(progress: Progress) -> dict[str, Any]:
+        return Tuning(tenant, thing.id).work(progress)
+
+    room.jobs.start(tenant.name, KIND, work, subject=thing.id, folder=tenant.folder)
 
 
 def resume(room: Room, tenant: Tenant) -> None:

@@ -1,4 +1,4 @@
-"""HTTP connections that do not wait for ever: whoever opens one has to send the head of a request soon."""
+"""HTTP connections that do not wait for ever for whoever sends a byte now and then."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 30.0
+REST_SECONDS = 5.0  # for what still comes of a request that was answered: closed at once, the answer might not arrive
 
 
 @final
 class ImpatientProtocol(H11Protocol):
-    """uvicorn's protocol, which by itself limits how long a connection is idle, but not how long a head may take."""
+    """uvicorn's protocol, which by itself limits how long a connection is idle, not how long something may take.
+
+    Without it a byte now and then would hold a connection for ever: before the head of a request is whole, and behind
+    an answer that was given before its body was (a body has a time of its own in the gatekeeper).
+    """
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -33,11 +38,19 @@ class ImpatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """Run the clock while the head of a request is incomplete, from its first byte."""
-        if self.conn.their_state is not h11.IDLE:
+        """Run the clock while something is awaited, from its begin."""
+        seconds = self._patience()
+        if seconds is None:
             self._stop()
         elif self._timer is None:
-            self._timer = self.loop.call_later(HEAD_SECONDS, self._late)
+            self._timer = self.loop.call_later(seconds, self._late)
+
+    def _patience(self) -> float | None:
+        """Seconds that what comes now may take; None = no limit here."""
+        if self.conn.their_state is h11.IDLE:
+            return HEAD_SECONDS
+        answered = self.cycle is not None and self.cycle.response_complete
+        return REST_SECONDS if answered and self.conn.their_state is h11.SEND_BODY else None
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -46,5 +59,5 @@ class ImpatientProtocol(H11Protocol):
 
     def _late(self) -> None:
         self._timer = None
-        if self.conn.their_state is h11.IDLE:
+        if self._patience() is not None:
             self.transport.close()

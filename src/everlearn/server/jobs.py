@@ -6,10 +6,14 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, final
+
+from filelock import FileLock, Timeout
 
 from everlearn.errors import ConflictError, EverlearnError, NotFoundError
 from everlearn.store.ids import new_id
@@ -18,11 +22,17 @@ Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 _KEPT = 1000
 MOST_STEPS = 2000
+LATER_SECONDS = 5.0
+_LOCK = ".jobs.lock"
 _log = logging.getLogger(__name__)
 
 
 class CancelledJobError(Exception):
     """A job noticed that it was cancelled. Internal."""
+
+
+class ElsewhereError(Exception):
+    """Another server on the same folder works on its jobs. Internal."""
 
 
 @final
@@ -43,6 +53,7 @@ class Job:
         created_at: seconds since 1970.
         ended_at: seconds since 1970, or None.
         subject: id of what it works on, where that outlives it.
+        folder: of the tenant, where other servers on it would take the job up, too; None = nobody else knows of it.
         training: figures of the updates of its trainings, oldest first; long ones are thinned out.
     """
 
@@ -58,6 +69,7 @@ class Job:
     created_at: float = field(default_factory=time.time)
     ended_at: float | None = None
     subject: str = ""
+    folder: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     changed: threading.Condition = field(default_factory=threading.Condition)
     version: int = 0
@@ -136,9 +148,12 @@ class Jobs:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="everlearn-job")
         self._lock = threading.Lock()
 
-    def start(self, tenant: str, kind: str, work: Work, *, subject: str = "") -> Job:
-        """Queue work; it is called with a function that takes (what, done, all) and returns its result."""
-        job = Job(tenant, kind, subject=subject)
+    def start(self, tenant: str, kind: str, work: Work, *, subject: str = "", folder: Path | None = None) -> Job:
+        """Queue work; it is called with a function that takes (what, done, all) and returns its result.
+
+        With the `folder` of the tenant it waits while another server works on such a job of that folder.
+        """
+        job = Job(tenant, kind, subject=subject, folder=folder)
         with self._lock:
             self._jobs[job.id] = job
             for old in [i for i, j in self._jobs.items() if j.status in ENDED][: max(0, len(self._jobs) - _KEPT)]:
@@ -193,8 +208,11 @@ class Jobs:
         try:
             if job.stop.is_set():
                 raise CancelledJobError
-            job.update(status="running")
-            job.update(result=work(Progress(job)), status="succeeded", ended_at=time.time())
+            with _alone(job.folder):
+                job.update(status="running")
+                job.update(result=work(Progress(job)), status="succeeded", ended_at=time.time())
+        except ElsewhereError:
+            self._later(job, work)
         except CancelledJobError:
             job.update(status="cancelled", ended_at=time.time())
         except EverlearnError as error:
@@ -204,3 +222,35 @@ class Jobs:
             _log.exception("job %s failed", job.id)
             told = {"code": "internal_error", "message": f"{type(error).__name__}; see the server's log.", "hint": ""}
             job.update(status="failed", error=told, ended_at=time.time())
+
+    def _later(self, job: Job, work: Work) -> None:
+        """Try again once the other server may have finished, or ended; jobs of other folders go first."""
+
+        def again() -> None:
+            with suppress(RuntimeError):  # the pool is closed: this server ends, too
+                self._pool.submit(self._run, job, work)
+
+        timer = threading.Timer(LATER_SECONDS, again)
+        timer.daemon = True
+        timer.start()
+
+
+@contextmanager
+def _alone(folder: Path | None) -> Iterator[None]:
+    """Hold the right to work on the kept jobs of a folder. The system takes it from a process that is killed.
+
+    Raises:
+        ElsewhereError: another server has it.
+    """
+    if folder is None:
+        yield
+        return
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as cause:
+        raise ElsewhereError from cause
+    try:
+        yield
+    finally:
+        lock.release()
