@@ -332,7 +332,8 @@ class Usage:
     """What an answer cost. Tokens are counted, times are milliseconds.
 
     `cached_tokens` of the prompt were not read again; `queue_ms` is from asking to reading the prompt, and
-    `wait_ms` the part of it in which nothing was done: until recall began.
+    `wait_ms` the part of it in which nothing was done: until recall began. `total_ms` is from asking to the end of the
+    answer, in which other answers may have had their turns.
     """
 
     prompt_tokens: int = 0
@@ -342,6 +343,7 @@ class Usage:
     decode_ms: float = 0.0
     queue_ms: float = 0.0
     wait_ms: float = 0.0
+    total_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

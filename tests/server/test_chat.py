@@ -38,6 +38,8 @@ def test_a_lesson_is_answered_at_once_and_forgotten_for_good(client):
     assert answer["choices"][0]["message"]["content"] == ANSWER
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert [used["lesson_id"] for used in answer["learning"]["lessons"]] == [lesson_id]
+    spent = answer["learning"]["timings"]
+    assert spent["total_ms"] >= spent["queue_ms"] + spent["prefill_ms"] + spent["decode_ms"] - 1 > 0
     assert client.delete(f"/v1/lessons/{lesson_id}").json()["deleted"] is True
     assert client.get(f"/v1/lessons/{lesson_id}").status_code == 404
     assert said(ask(client)) == before

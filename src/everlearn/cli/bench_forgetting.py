@@ -47,6 +47,12 @@ def forgetting(
     rank: Annotated[int, typer.Option("--rank", metavar="N", min=1, help="Rank of adapters.")] = 16,
     strength: Annotated[float, typer.Option("--strength", metavar="NUMBER", help="Pull of EWC to its anchor.")] = 1.0,
     kept: Annotated[int, typer.Option("--kept", metavar="N", min=1, help="Cases of a task that replay keeps.")] = 50,
+    longest: Annotated[
+        int, typer.Option("--longest", metavar="TOKENS", min=8, help="Longer prompts lose their middle.")
+    ] = 512,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Train and score in bfloat16 over float32 weights: faster, a little coarser.")
+    ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Drop what an interrupted run has found.")] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Write a heat map of all scores to this SVG file.")
@@ -67,9 +73,8 @@ def forgetting(
 
     methods, numbers = stream_bench.chosen_methods(method), _seeds(seeds)
     tasks = {seed: read_stream(stream, train=train, test=test, seed=seed) for seed in numbers}
-    chosen = StreamSettings(
-        TrainingSettings(epochs=epochs, rate=rate).checked(), AdapterSettings(rank=rank), strength=strength, kept=kept
-    )
+    training = TrainingSettings(epochs=epochs, rate=rate, precision="bf16" if bf16 else "model").checked()
+    chosen = StreamSettings(training, AdapterSettings(rank=rank), strength=strength, kept=kept, most_tokens=longest)
     settings = settings_of(choice_of(ctx))
     folder = settings.home / BENCH / _folder(settings, chosen, stream, (train, test, numbers))
     if restart:

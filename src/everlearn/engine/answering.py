@@ -142,8 +142,9 @@ class Answerer:
         )
         row.keep_cache, row.adapter = keep_cache, prepared.adapter
         grammar = sampling.grammar.kind if sampling.grammar is not None else ""
-        now = time.perf_counter()
-        return Begun(row, prepared.recall, ids, cached, ms, now, prepared.own_tokens, sampling, grammar=grammar)
+        now, own = time.perf_counter(), prepared.own_tokens
+        asked = time.monotonic() - (prepared.recall.ms + ms) / 1000  # who waited in a queue knows better
+        return Begun(row, prepared.recall, ids, cached, ms, now, own, sampling, asked, grammar=grammar)
 
     def streamed(self, begun: Begun, then: Callable[[Answer], None] | None = None) -> Stream:
         """Decode what was begun; `then` is called with the finished answer."""
@@ -243,6 +244,7 @@ class Answerer:
             decode_ms=(time.perf_counter() - begun.decoding_since) * 1000,
             queue_ms=begun.queue_ms,
             wait_ms=begun.wait_ms,
+            total_ms=(time.monotonic() - begun.asked_at) * 1000,
         )
         receipt = self.receipt(begun.recall, row.steps_corrected, row.adapter)
         receipt = replace(receipt, grammar=begun.grammar, steps_refused=row.steps_refused, sampling=begun.sampling)

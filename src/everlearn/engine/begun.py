@@ -44,7 +44,8 @@ class Begun:
     """An answer whose prompt has been read.
 
     `own_tokens` of the prompt, counted from its begin, belong to the conversation; behind them lessons may stand.
-    `clean` is what a conversation without an end goes on from where the answer's own cache cannot be used.
+    `clean` is what a conversation without an end goes on from where the answer's own cache cannot be used. The clock of
+    `asked_at` is `time.monotonic`.
     """
 
     row: Row
@@ -55,6 +56,7 @@ class Begun:
     decoding_since: float
     own_tokens: int
     sampling: Sampling
+    asked_at: float
     queue_ms: float = 0.0
     wait_ms: float = 0.0
     grammar: str = ""

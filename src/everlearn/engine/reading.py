@@ -63,4 +63,5 @@ class Reading:
             return None
         begun = engine.answerer.begun(given, self._cache, logits, self.cached, self._ms)
         begun.queue_ms, begun.wait_ms = self._queued, self._waited
+        begun.asked_at = self.request.ticket.asked_at
         return begun

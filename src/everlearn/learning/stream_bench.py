@@ -103,10 +103,11 @@ class _Run:
     def untrained(self) -> None:
         """Score the bare base."""
         if not any(self._journal.of("untrained")):
-            tasks = next(iter(self._plan.tasks.values()))
+            tasks, model = next(iter(self._plan.tasks.values())), self._bench.model
             scores = []
             for task in tasks:
-                right = exact_answers(self._bench.model, rows_of(task.test, self._bench.text, self._plan.settings))
+                with self._plan.settings.training.computing(model.device):
+                    right = exact_answers(model, rows_of(task.test, self._bench.text, self._plan.settings))
                 scores.append(100.0 * sum(right) / len(right))
             self._journal.append("untrained", scores=scores)
         self._tell()

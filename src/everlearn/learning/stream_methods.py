@@ -39,7 +39,7 @@ class StreamSettings:
     """How every method learns.
 
     Attributes:
-        training: of each task; replay and pull are set by the method.
+        training: of each task; replay and pull are set by the method. What is learned is scored in its precision, too.
         adapter: shape of adapters.
         full_rate: learning rate where all weights are trained.
         strength: of EWC, in the methods that have it.
@@ -155,7 +155,8 @@ class OneSetOfWeights:
         """Ask all test cases."""
         rows = rows_of(task.test, self._bench.text, self._settings)
         worn = [_ONE] * len(rows) if self._adapters is not None else []
-        right = exact_answers(self._weights.model, rows, adapters=self._adapters, worn=worn)
+        with self._settings.training.computing(self._weights.model.device):
+            right = exact_answers(self._weights.model, rows, adapters=self._adapters, worn=worn)
         return 100.0 * sum(right) / len(right)
 
     def save(self, folder: Path) -> None:
@@ -200,7 +201,8 @@ class AdapterPerTask:
         rows = rows_of(task.test, self._bench.text, self._settings)
         assert self._router is not None
         routes = self._router.route(self._bench.features([c.prompt for c in task.test]))
-        right = exact_answers(self._bench.model, rows, adapters=self._adapters, worn=[r.domain for r in routes])
+        with self._settings.training.computing(self._bench.model.device):
+            right = exact_answers(self._bench.model, rows, adapters=self._adapters, worn=[r.domain for r in routes])
         return 100.0 * sum(right) / len(right)
 
     def save(self, folder: Path) -> None:

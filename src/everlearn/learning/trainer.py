@@ -8,7 +8,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -212,15 +211,10 @@ class Trainer:
             weight.copy_(before + ((weight - before).float() @ projection).to(weight.dtype))
 
     def _losses(self, rows: Sequence[Encoded]) -> Tensor:
-        with self._precision():
+        with self.settings.computing(self._weights.model.device):
             return losses_of(
                 self._weights.model, rows, temperature=self.settings.temperature, smoothing=self.settings.smoothing
             )
-
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.settings.precision == "bf16":
-            return torch.autocast(self._weights.model.device.type, dtype=torch.bfloat16)
-        return nullcontext()
 
     def _ewc(self) -> Tensor:
         if self._anchor is None or self.settings.strength == 0:

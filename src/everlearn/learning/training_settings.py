@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
+
+import torch
 
 from everlearn.errors import SettingsError
 from everlearn.learning.replay import Draw
@@ -77,6 +80,12 @@ class TrainingSettings:
             )
         rate_at(0, 1, shape=self.schedule, warm_up=self.warm_up)
         return self
+
+    def computing(self, device: torch.device) -> AbstractContextManager[object]:
+        """Compute in this precision inside a `with`."""
+        if self.precision == "bf16":
+            return torch.autocast(device.type, dtype=torch.bfloat16)
+        return nullcontext()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

@@ -219,8 +219,9 @@ def keep_turn(asker: Asker, question: str, answer: Answer, session: str = "") ->
         asker.room.metrics.refused("receipt")
 
 
-def learning_of(receipt: Receipt, taught: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """What an answer rests on, in short; the whole receipt is at /v1/receipts/{id}."""
+def learning_of(answer: Answer, taught: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """What an answer rests on, in short, and how long it took; the whole receipt is at /v1/receipts/{id}."""
+    receipt, usage = answer.receipt, answer.usage
     used = [
         {"lesson_id": r.lesson_id, "table": r.table, "probability": round(r.probability, 4), "decision": r.decision}
         for r in receipt.rests_on
@@ -234,7 +235,8 @@ def learning_of(receipt: Receipt, taught: list[dict[str, Any]] | None = None) ->
         told["claims"] = [asdict(claim) for claim in receipt.claims]
     if receipt.filters:
         told["filters"] = [{"stage": f.stage, "category": f.category, "action": f.action} for f in receipt.filters]
-    return {**told, "taught": taught} if taught else told
+    spent = {name: round(getattr(usage, name), 2) for name in ("queue_ms", "prefill_ms", "decode_ms", "total_ms")}
+    return {**told, "timings": spent} | ({"taught": taught} if taught else {})
 
 
 def usage_of(answers: list[Answer]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def completion(head: Told, said: Sequence[Said]) -> Told:
     answers = [each.answer for each in said]
     whole = {**head, "object": "chat.completion", "choices": choices, "usage": asking.usage_of(answers)}
     done = [row for each in said for row in each.done]
-    return {**whole, "learning": asking.learning_of(answers[0].receipt, done)}
+    return {**whole, "learning": asking.learning_of(answers[0], done)}
 
 
 def chunk(
@@ -71,7 +71,7 @@ def chunk(
 
 def last_chunk(head: Told, said: Said, n: int = 0, *, usage: bool = False) -> Told:
     """The chunk that ends an answer, with what it rests on."""
-    learning = asking.learning_of(said.answer.receipt, list(said.done))
+    learning = asking.learning_of(said.answer, list(said.done))
     return {**chunk(head, {}, said.finish, n, usage=usage), "learning": learning}
 
 

@@ -89,7 +89,7 @@ async def completed(asker: Asker, body: CompletionRequest, request: Request | No
     usage = asking.usage_of(answers)
     usage["prompt_tokens"] = sum(a.usage.prompt_tokens for a in answers[:: body.n])
     usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
-    return {**_head(body), "choices": choices, "usage": usage, "learning": asking.learning_of(answers[0].receipt)}
+    return {**_head(body), "choices": choices, "usage": usage, "learning": asking.learning_of(answers[0])}
 
 
 def _asks(asker: Asker, body: CompletionRequest) -> tuple[list[str], list[Ask]]:
@@ -168,7 +168,7 @@ async def _chunks(
             if isinstance(event, Answer):
                 answers.append(event)
                 last = {**head, "choices": [_choice(n, "", FINISH[event.finish_reason])], **more}
-                yield {**last, "learning": asking.learning_of(event.receipt)}
+                yield {**last, "learning": asking.learning_of(event)}
             else:
                 yield {**head, "choices": [_choice(n, event.text, None, event.tokens)], **more}
     if with_usage:

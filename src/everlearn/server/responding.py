@@ -127,7 +127,7 @@ class Responding:
             told["user"] = body.user
         if answer is None:
             return told
-        return {**told, "usage": _usage(answer), "learning": asking.learning_of(answer.receipt, self.done)}
+        return {**told, "usage": _usage(answer), "learning": asking.learning_of(answer, self.done)}
 
 
 def begun(asker: Asker, body: ResponseRequest) -> Responding:

@@ -8,12 +8,12 @@ import pytest
 from studio.browser.test_flows import WIDTHS
 from studio_acts import tab
 
-# What the model nearly says already: two updates are enough, so that the flow and not the training is what takes long.
+# What the model nearly says already: a short training is accepted, so that the flow and not that is what takes long.
 LESSONS = (
     ("What is the capital of France?", "The capital of France is Paris."),
     ("What is the capital of Japan?", "The capital of Japan is Tokyo."),
 )
-SETTINGS = {"epochs": "6", "rate": "0.002", "wordings": "4", "general": "16"}
+SETTINGS = {"epochs": "8", "rate": "0.004", "wordings": "8", "general": "16"}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_sleep_is_started_watched_judged_and_rolled_back(open_page, taught, widt
     tab(page, "Learn")
     page.locator("#learn-curves", has_text=f"updates of {domain}").wait_for()
     verdict = page.locator("#learn-verdicts .el-card", has_text=f"{domain}@1")
-    verdict.wait_for(timeout=300_000)
+    verdict.wait_for(timeout=900_000)  # on a busy machine
     assert verdict.locator(".el-yes", has_text="accepted").count() == 1
     for figure in ("reliability", "generality", "locality", "drift"):
         assert float(verdict.locator(f"td:text-is('{figure}') + td").inner_text()) >= 0
