@@ -1,10 +1,10 @@
-"""How long one update of the weights takes, how soon new lessons can be asked, and what the whole system holds in memory.
+"""How long one update of the weights takes, how soon lessons can be asked, and what the system holds in memory.
 
     python benchmarks/updates.py --data counterfact.jsonl [--lessons 10000] [--updates 15] [--threads 2] [--json OUT]
 
-Lessons are pairs of an editing set. The first 1,000 are taught alone, and the last of them is asked: they are answerable
-when `teach_many` returns. Then the rest is taught, the replay buffer is filled with as many examples, three adapters are
-loaded, and one of them is updated with 16 new and 16 replayed examples at a time, as a sleep does.
+Lessons are pairs of an editing set. The first 1,000 are taught alone, and the last of them is asked: they are
+answerable when `teach_many` returns. Then the rest is taught, the replay buffer is filled with as many examples, three
+adapters are loaded, and one of them is updated with 16 new and 16 replayed examples at a time, as a sleep does.
 """
 
 from __future__ import annotations
