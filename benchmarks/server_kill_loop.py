@@ -1,7 +1,8 @@
 """Kills a server with SIGKILL while it is taught and made to forget, and looks whether anything acknowledged was lost.
 
-    python benchmarks/server_kill_loop.py ROUNDS STATE_FOLDER [PORT]
+    python benchmarks/server_kill_loop.py ROUNDS STATE_FOLDER [PORT] [toy]
 
+With `toy` the model is that of the tests: the same server and stores, up in a fraction of the time, so more rounds.
 What was being done when it was killed was not acknowledged, and may have happened or not.
 """
 
@@ -13,14 +14,17 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 
 RUN = "from everlearn.cli.main import run; run()"
 
 
-def started(folder: str, port: str) -> subprocess.Popen[bytes]:
+def started(folder: str, port: str, *, toy: bool) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-c", RUN, "serve", "--port", port]
+    if toy:
+        words = [sys.executable, str(Path(__file__).parent / "toy_server.py"), port, folder]
     server = subprocess.Popen(words, env={**os.environ, "EVERLEARN_STATE": folder}, stderr=subprocess.DEVNULL)
     while True:
         try:
@@ -46,14 +50,14 @@ def work(client: httpx.Client, taught: set[str], asked_to_forget: set[str], forg
             forgotten.add(lesson_id)
 
 
-def main(rounds: str, folder: str, port: str = "8399") -> None:
+def main(rounds: str, folder: str, port: str = "8399", model: str = "") -> None:
     taught: set[str] = set()
     asked_to_forget: set[str] = set()
     forgotten: set[str] = set()
     flaws = 0
     for number in range(int(rounds) + 1):
         begun = time.monotonic()
-        server = started(folder, port)
+        server = started(folder, port, toy=model == "toy")
         up = time.monotonic() - begun
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             status = {i: client.get(f"/v1/lessons/{i}").status_code for i in taught}
