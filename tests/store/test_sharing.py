@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from everlearn.errors import StoreBusyError
-from everlearn.records import Lesson, TableSettings
+from everlearn.errors import NotFoundError, StoreBusyError
+from everlearn.records import Lesson, Receipt, TableSettings, Turn
 from everlearn.store import LessonQuery, StaleError, new_id, tables
+from everlearn.store import turns as turn_rows
 from everlearn.store.sqlite import SqliteLessonStore
 
 TEACHER = """
@@ -177,3 +178,33 @@ def test_a_snapshot_is_of_one_moment(tmp_path, monkeypatch):
         lessons, infos = store.snapshot()
     assert [each.id for each in lessons] == ["a"]
     assert [info.name for info in infos] == ["default", "docs"]
+
+
+def test_a_turn_waits_for_no_disk_and_what_comes_after_it_does(tmp_path):
+    """The next commit is synced again, on the same connection, also where the turn itself failed."""
+    receipt = Receipt("01receipt", "toy", (), ())
+    turn = Turn("01receipt", "talk", "Who?", "Ilse", receipt, datetime.now(UTC))
+    asked = []
+    with closing(SqliteLessonStore(tmp_path / "lessons.db")) as store:
+
+        def level():
+            with store.database.reading() as connection:
+                return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+
+        insert = turn_rows.add
+
+        def seen(connection, added):
+            asked.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+            insert(connection, added)
+            if len(asked) > 1:
+                raise RuntimeError("in the middle")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(turn_rows, "add", seen)
+            store.add_turn(turn)
+            with pytest.raises(RuntimeError, match="in the middle"):
+                store.add_turn(replace(turn, id="02receipt"))
+        assert (asked, level()) == ([1, 1], 2), "NORMAL inside, FULL behind it"
+        assert store.turn(turn.id) == turn
+        with pytest.raises(NotFoundError):
+            store.turn("02receipt")

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -85,8 +85,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that holds the right to write from its start; committed at the end, undone on an error."""
+    def writing(self, *, synced: bool = True) -> Iterator[Connection]:
+        """A transaction that holds the right to write from its start; committed at the end, undone on an error.
+
+        Args:
+            synced: as the settings say; False = a power cut may undo it, together with what came after it and was not
+                synced either. What a killed process had committed stays in any case.
+        """
         assert not self.closed, "the store is closed"
         if self.read_only:
             raise read_only(self.path)
@@ -95,6 +100,7 @@ class Database:
             self._writer,
             translated(self.path),
             self._engine.connect().execution_options(**{_WRITES: True}) as connection,
+            nullcontext() if synced else _unsynced(connection, self._settings.synchronous),
             connection.begin(),
         ):
             yield connection
@@ -172,6 +178,18 @@ def batches(values: Iterable[str]) -> Iterator[list[str]]:
     rest = list(dict.fromkeys(values))
     for start in range(0, len(rest), _VARIABLES):
         yield rest[start : start + _VARIABLES]
+
+
+@contextmanager
+def _unsynced(connection: Connection, usual: str) -> Iterator[None]:
+    """No waiting for the disk at the next commit. SQLite takes this outside of transactions only."""
+    driver = connection.connection.driver_connection
+    assert driver is not None, "a connection that is closed"
+    driver.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        driver.execute(f"PRAGMA synchronous = {usual}")
 
 
 def _begin(connection: Connection) -> None:

@@ -247,7 +247,7 @@ class LessonStore(Protocol):
         ...
 
     def add_turn(self, turn: Turn) -> None:
-        """Keep a turn."""
+        """Keep a turn. It outlives the process when this returns; a power cut may undo the newest."""
         ...
 
     def turn(self, turn_id: str) -> Turn:

@@ -34,8 +34,8 @@ _NEWEST = "SELECT coalesce(max(seq), 0) FROM changes"
 class SqliteLessonStore:
     """The durable store: a `LessonStore` over one SQLite file.
 
-    A commit is on disk when the writing method returns (`synchronous=FULL`). A file that may only be read is opened for
-    reading; writing then raises StoreReadOnlyError (how it is read: see `Database`).
+    A commit is on disk when the writing method returns (`synchronous=FULL`), but for turns. A file that may only be
+    read is opened for reading; writing then raises StoreReadOnlyError (how it is read: see `Database`).
 
     Forgetting is exact: after `forget`, `delete_table` and `replace_all` the file is rebuilt without what was deleted
     and its log is cut. Where a reader in another process or a full disk prevents that, the lesson is gone for every
@@ -240,8 +240,11 @@ class SqliteLessonStore:
             return proposal_rows.listed(connection, status)
 
     def add_turn(self, turn: Turn) -> None:
-        """Keep a turn; left out where a lesson that it rests on was forgotten meanwhile."""
-        with self._writing() as connection:
+        """Keep a turn; left out where a lesson that it rests on was forgotten meanwhile.
+
+        A power cut may undo the newest turns: to wait for the disk would take longer than all else that a server does.
+        """
+        with self._writing(synced=False) as connection:
             turn_rows.add(connection, turn)
 
     def turn(self, turn_id: str) -> Turn:
@@ -291,8 +294,8 @@ class SqliteLessonStore:
         return self._database.size_bytes()
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._database.writing() as connection:
+    def _writing(self, *, synced: bool = True) -> Iterator[Connection]:
+        with self._database.writing(synced=synced) as connection:
             yield connection
         self._scrub_if_due()
 
