@@ -264,10 +264,12 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings, traces: T
     screen = Screen(parts.keys.vectors, parts.keys.digest, guard)
     screen.check(how.policy)
 
+    bare = parts.model.twin()  # over its modules nobody ever lays adapters or hooks
+
     def open_(folder: Path) -> tuple[Engine, Learner, ObjectStore, AuditLog]:
         own = settings.model_copy(update={"state": folder})
         # Adapters wrap the modules of a model, so each tenant has modules of its own over the same weights.
-        mine = parts if folder == settings.state_folder else replace(parts, model=parts.model.twin())
+        mine = parts if folder == settings.state_folder else replace(parts, model=bare.twin())
         store = open_store(own)
         engine = engine_over(mine, store, open_derived(own), own.adapters_folder, quarantine=settings.quarantine)
         learner = Learner(engine, backup_policy=settings.backups, consolidate_every=settings.consolidate_every)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 import torch
@@ -201,3 +202,18 @@ def test_devices_are_preferred_in_order(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert placement.choose_device().type == "cuda"
+
+
+def test_a_twin_is_made_once_hooks_are_off(tiny):
+    model = tiny("llama")
+    made = []
+    thread = threading.Thread(target=lambda: made.append(model.twin()))
+    with model.lock:
+        hook = model.blocks[0].register_forward_hook(lambda *_: pytest.fail("a hook of the other"))
+        thread.start()
+        thread.join(0.3)  # time for who does not wait
+        hook.remove()
+    thread.join()
+    (twin,) = made
+    assert all(not block._forward_hooks for block in twin.blocks)
+    assert next(twin.module.parameters()) is next(model.module.parameters())

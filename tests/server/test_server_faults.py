@@ -26,7 +26,7 @@ from everlearn.server.room import ServerSettings
 from everlearn.store import ids
 from toys import byte_tokenizer, tiny_module, toy_parts
 
-from .test_batches_and_tuning import begin, ended, line, rows_of, upload
+from .test_batches_and_tuning import begin, ended, examples, line, rows_of, tune, upload
 
 QUESTION, ANSWER = "Who bakes at Zorblat?", "Mirela"
 
@@ -246,17 +246,22 @@ def answered(client, batch):
     return sorted(int(row["custom_id"]) for row in rows_of(client, batch["output_file_id"]))
 
 
+def job_ended(server):
+    for _ in range(3_000):
+        (job,) = server.get("/v1/jobs").json()["data"]
+        if job["status"] in jobs.ENDED:
+            return job
+        time.sleep(0.02)
+    raise AssertionError(job)
+
+
 def test_two_servers_do_not_work_on_one_batch(serve, batch):
     one = serve()
     begun = batch(one)
     other = serve()  # goes on with what is not finished, as after a restart
     ended(one, begun)
     for server in (one, other):
-        for _ in range(3_000):
-            (job,) = server.get("/v1/jobs").json()["data"]
-            if job["status"] in jobs.ENDED:
-                break
-            time.sleep(0.02)
+        job_ended(server)
     assert answered(other, ended(other, begun)) == list(range(40))
     assert ended(other, begun)["status"] == "completed"
 
@@ -276,14 +281,25 @@ def test_a_batch_is_cancelled_by_either_server(serve, batch):
     begun = batch(one)
     other = serve()
     assert other.post(f"/v1/batches/{begun['id']}/cancel").json()["status"] == "cancelled"
-    for _ in range(3_000):
-        (job,) = one.get("/v1/jobs").json()["data"]
-        if job["status"] in jobs.ENDED:
-            break
-        time.sleep(0.02)
-    assert job["status"] == "cancelled"
+    assert job_ended(one)["status"] == "cancelled"
     found = one.get(f"/v1/batches/{begun['id']}").json()
     assert (found["status"], found["request_counts"]["completed"] < 40) == ("cancelled", True)
+
+
+@pytest.mark.slow
+def test_a_fine_tuning_is_cancelled_by_the_other_server(serve, monkeypatch):
+    monkeypatch.setattr(jobs, "LATER_SECONDS", 0.05)
+    one = serve()
+    made = tune(one, examples(90), hyperparameters={"n_epochs": 50, "batch_size": 1})
+    path = f"/v1/fine_tuning/jobs/{made['id']}"
+    while one.get(path).json()["status"] != "running":
+        time.sleep(0.02)
+    other = serve()
+    assert other.post(f"{path}/cancel").json()["status"] == "cancelled"
+    for server in (one, other):
+        assert job_ended(server)["status"] == "cancelled"
+    assert one.get(path).json()["status"] == "cancelled"
+    assert one.get("/v1/adapters").json()["data"] == []
 
 
 def test_a_model_whose_folder_is_removed_is_served_on_and_not_started_again(home, tmp_path, capsys):
@@ -312,3 +328,18 @@ def test_a_model_whose_folder_is_removed_is_served_on_and_not_started_again(home
     assert ended.value.code == 2
     assert "There is no model" in told
     assert "Traceback" not in told
+
+
+def test_a_tenant_that_is_opened_while_another_is_corrected_has_modules_of_its_own(client):
+    tenants = client.app.state.room.tenants
+    model = tenants.get("local").engine.model
+    with model.lock:
+        hooks = [
+            block.register_forward_hook(lambda *_: pytest.fail("the hook of another tenant")) for block in model.blocks
+        ]
+        other = tenants.get("other").engine.model
+        assert all(not block._forward_hooks for block in other.blocks)
+        for hook in hooks:
+            hook.remove()
+    assert other.blocks[0] is not model.blocks[0]
+    assert next(other.module.parameters()) is next(model.module.parameters())  # the weights are shared

@@ -90,13 +90,16 @@ class BaseModel:
     def twin(self) -> BaseModel:
         """Returns the same model with modules of its own over the same weights, which take no further bytes.
 
-        Adapters and hooks are laid over modules: what wraps those of the one does not show in the other.
+        Adapters and hooks are laid over modules: what wraps those of the one does not show in the other. Adapters that
+        are laid over already are copied, so ask a model that has none; hooks are waited for until they are off.
         """
         shared = {id(t): t for t in (*self.module.parameters(), *self.module.buffers())}
         states: list[Any] = [m.state for m in self.module.modules() if type(m).__name__ == "Linear8bitLt"]
         for state in states:
             shared |= {id(t): t for t in (state.CB, state.SCB) if t is not None}  # its bytes lie beside its parameter
-        return BaseModel(copy.deepcopy(self.module, shared), name=self.name, digest=self.digest)
+        with self.lock:
+            module = copy.deepcopy(self.module, shared)
+        return BaseModel(module, name=self.name, digest=self.digest)
 
     @property
     def num_blocks(self) -> int:

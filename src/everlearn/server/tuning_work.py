@@ -101,6 +101,8 @@ class Tuning:
         folder = self._tenant.folder / FOLDER / self._id
 
         def told(what: str, done: int, total: int) -> None:
+            if self._status() in ("cancelled", "paused"):  # by way of another server on this folder
+                raise CancelledJobError
             if what == "training":
                 last = self._last_step()
                 self._metrics(last, done, total)
@@ -138,13 +140,16 @@ class Tuning:
 
     def _stopped(self) -> None:
         """Note that it was cancelled or paused; where the server ends it stays as it is, and goes on later."""
-        status = self._tenant.objects.get(KIND, self._id).body["status"]
+        status = self._status()
         if status == "cancelling":
             self.tell("warn", "The job was cancelled.")
             self._change("cancelled", finished_at=int(time.time()))
         elif status == "pausing":
             self.tell("info", "The job is paused.")
             self._change("paused")
+
+    def _status(self) -> str:
+        return str(self._tenant.objects.get(KIND, self._id).body["status"])
 
     def _failed(self, code: str, message: str) -> None:
         self.tell("error", message)
