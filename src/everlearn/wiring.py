@@ -151,6 +151,7 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings, traces: T
     Raises:
         SettingsError: an impossible setting, or something that is not installed.
     """
+    from everlearn.engine.courtesy import Courtesy
     from everlearn.learning.learner import Learner
     from everlearn.safety.guard_endpoint import GuardEndpoint, GuardSettings
     from everlearn.safety.screen import Screen
@@ -178,6 +179,8 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings, traces: T
     screen = Screen(parts.keys.vectors, parts.keys.digest, guard)
     screen.check(how.policy)
 
+    answering: Answering = BatchedAnswering(most_waiting=how.most_waiting)
+    courtesy = Courtesy(lambda: answering.load().running > 0, how.give_way)
     bare = parts.model.twin()  # over its modules nobody ever lays adapters or hooks
 
     def open_(folder: Path) -> tuple[Engine, Learner, ObjectStore, AuditLog]:
@@ -186,11 +189,11 @@ def server_room(settings: Settings, parts: Parts, how: ServerSettings, traces: T
         mine = parts if folder == settings.state_folder else replace(parts, model=bare.twin())
         store = open_store(own)
         engine = engine_over(mine, store, open_derived(own), own.adapters_folder, quarantine=settings.quarantine)
+        engine.give_way = courtesy
         learner = Learner(engine, backup_policy=settings.backups, consolidate_every=settings.consolidate_every)
         return engine, learner, ObjectStore(store.database), AuditLog(store.database)
 
     traces = traces or (_traces() if how.traces else None)
-    answering: Answering = BatchedAnswering(most_waiting=how.most_waiting)
     return Room(
         settings=how,
         tenants=Tenants(settings.state_folder, open_),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import closing
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from everlearn.evaluation.acceptance import AcceptanceLimits
 from everlearn.learning import sleep as sleep_module
 from everlearn.learning.examples import Example
 from everlearn.learning.night import Unrelated, adapter_name
+from everlearn.learning.sleep import Sleep
 from everlearn.learning.sleep_files import REPLAY, VERDICTS
 from everlearn.learning.sleep_lock import LOCK
 from everlearn.learning.sleep_settings import SleepSettings
@@ -374,3 +376,33 @@ def test_settings_are_changed_in_one_place():
     assert (changed.null_space, changed.fresh) == (1.0, True)
     with pytest.raises(SettingsError):
         SleepSettings().changed(epochs=0)
+
+
+def test_a_sleep_gives_way_before_each_step_and_holds_no_lock_meanwhile(tmp_path):
+    """Answers need the locks: who waits for them with a lock in hand would wait for himself."""
+    engine = taught(tmp_path, LESSONS)[0].engine
+    free, parts = [], []
+
+    def look():
+        for lock in (engine.model.lock, engine.memory.lock):
+            free.append(lock.acquire(blocking=False))
+            if free[-1]:
+                lock.release()
+
+    def give_way():
+        tried = threading.Thread(target=look)
+        tried.start()
+        tried.join()
+
+    engine.give_way = give_way
+    told = []
+    training = replace(TRAINING, epochs=2, batch=4, micro_batch=2)
+    Sleep(
+        engine,
+        replace(SETTINGS, training=training),
+        progress=lambda what, done, total: told.append(what),
+        watch=lambda _name, step: parts.append(step.step),
+    ).domain("d")
+    assert all(free)
+    assert {"asking the base model", "restating", "training", "testing"} <= set(told)
+    assert len(free) / 2 > len(told) + len(parts), "before each micro-batch, too"

@@ -42,6 +42,10 @@ def serve(
     deadline: Annotated[
         float, typer.Option("--deadline", metavar="SECONDS", min=1.0, help="An answer that takes longer is given up.")
     ] = 600.0,
+    give_way: Annotated[
+        float,
+        typer.Option("--give-way", metavar="SECONDS", min=0.0, help="A step of learning waits so long for answers."),
+    ] = 10.0,
     max_body: Annotated[int, typer.Option("--max-body", metavar="BYTES", min=1024, help="Of a request.")] = 20_000_000,
     keep_turns: Annotated[
         bool, typer.Option("--keep-turns/--no-keep-turns", help="Keep question and answer with each receipt.")
@@ -92,6 +96,7 @@ def serve(
         most_bytes=max_body,
         most_waiting=max_waiting,
         deadline=deadline,
+        give_way=give_way,
         answer_cache=answer_cache,
         keep_turns=keep_turns,
         teach_in_chat=teach_in_chat,

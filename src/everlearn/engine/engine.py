@@ -39,6 +39,10 @@ class Engine:
         quarantine: what a learner does with lessons that look like poison, as the settings say.
         context: of sessions that name none: "full" = until the model's context ends, "unlimited" = no end.
         window: tokens that an unlimited session holds; None = what the model reads, at most 4,096.
+
+    Attributes:
+        before_close: called first when the engine is closed.
+        give_way: called before each step of work in the background, without a lock; may wait while others are answered.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Engine:
         self.quarantine = quarantine
         self.context, self.window = context, window
         self.before_close: list[Callable[[], None]] = []
+        self.give_way: Callable[[], None] = lambda: None
         self._closed = False
         self.answerer = Answerer(model, text, memory, specialists)
 

@@ -6,8 +6,8 @@ import logging
 import threading
 from typing import final
 
+from everlearn.engine.engine import Engine
 from everlearn.errors import EverlearnError
-from everlearn.memory.memory import Memory
 
 _log = logging.getLogger(__name__)
 _QUIET_S = 0.25
@@ -20,11 +20,11 @@ class BackgroundCorrections:
     Nothing waits for it: a question that comes first computes what it needs itself.
 
     Args:
-        memory: whose lessons.
+        engine: whose lessons.
     """
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._memory = engine, engine.memory
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -64,6 +64,8 @@ class BackgroundCorrections:
             _log.warning("corrections were not computed in the background: %s", cause)
             return
         for lesson, settings in todo:
+            if not self._stop.is_set():
+                self._engine.give_way()
             if self._stop.is_set():
                 return
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -78,7 +79,8 @@ def learn_distilled(
         weights = AdapterWeights(adapters, CANDIDATE)
         state = shelf.folder / checked_name(name) / ".distilling"
         trainer = Trainer(weights, engine.text, settings, folder=state)
-        trainer.train(train, held_out, progress=lambda done, total: tell("training", done, total))
+        told = partial(tell, "training")
+        trainer.train(train, held_out, progress=told, before_part=engine.give_way)
         figures = _figures(engine, weights, [encoded(engine.text, e) for e in held_out], tell)
         accepted = figures["loss"] < figures["loss_base"]
         reason = f"its loss on held-out answers is {figures['loss']:.4f}, that of the base {figures['loss_base']:.4f}"

@@ -80,7 +80,7 @@ class Learner:
         self._backup_policy = backup_policy
         self._watch = Watch(engine.memory, quarantine or engine.quarantine)
         self.sharing = Sharing(engine, self._watch, self.teach)
-        self._background = BackgroundCorrections(engine.memory) if background else None
+        self._background = BackgroundCorrections(engine) if background else None
         self.nightly = BackgroundSleep(engine, consolidate_every) if consolidate_every else None
         if self.nightly is not None:
             engine.before_close.append(self.nightly.close)

@@ -83,8 +83,12 @@ class Sleep:
         self.specialists: Specialists = engine.specialists
         self._folder: Path = self.specialists.shelf.folder
         self._rewording = rewording
-        self._tell = progress or (lambda _what, _done, _total: None)
+        self._progress = progress or (lambda _what, _done, _total: None)
         self._watch = watch or (lambda _name, _step: None)
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        self.engine.give_way()
+        self._progress(what, done, total)
 
     def domains(self) -> list[str]:
         """Domains that have lessons to learn, sorted."""
@@ -184,6 +188,7 @@ class Sleep:
             [*mine, *held],
             progress=partial(self._tell, "training"),
             watch=lambda step: self._watch(night.name, step),
+            before_part=self.engine.give_way,
         )
         shutil.rmtree(folder)
         return mine

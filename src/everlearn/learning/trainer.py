@@ -85,6 +85,7 @@ class Trainer:
         self._good = copied(self._parameters)  # what to go back to when an update goes wrong
         self._folder = folder
         self._log = TrainingLog(folder, tensorboard=tensorboard)
+        self._before_part: Callable[[], None] = lambda: None
         chosen = self.settings
         self._optimizer = torch.optim.AdamW(
             list(self._parameters.values()), lr=chosen.rate, weight_decay=chosen.weight_decay
@@ -97,6 +98,7 @@ class Trainer:
         *,
         progress: Progress | None = None,
         watch: Callable[[TrainingStep], None] | None = None,
+        before_part: Callable[[], None] | None = None,
     ) -> Trained:
         """Learn. A training that was killed goes on where its last state was kept, with the same losses.
 
@@ -105,6 +107,7 @@ class Trainer:
             validation: held out; for early stopping, and the best weights are kept at the end.
             progress: called with (updates done, all).
             watch: called with the figures of each update, before `progress`.
+            before_part: called before each micro-batch, without a lock: may wait while others need the machine.
 
         Raises:
             InputError: no example.
@@ -115,6 +118,7 @@ class Trainer:
             raise InputError("There is nothing to train on.", hint="Give at least one example.")
         begun, rows = time.perf_counter(), [encoded(self._text, e) for e in examples]
         held_out = [encoded(self._text, e) for e in validation]
+        self._before_part = before_part or (lambda: None)
         steps = math.ceil(len(rows) / self.settings.batch) * self.settings.epochs
         mark = self._fingerprint(examples, validation)
         standing = self._resumed(mark)
@@ -155,6 +159,7 @@ class Trainer:
         sums = {"task": 0.0, "replay": 0.0, "ewc": 0.0, "loss": 0.0}
         self._optimizer.zero_grad(set_to_none=True)
         for part in parts:
+            self._before_part()
             with self._weights.on():
                 is_new = torch.tensor([new for _, new in part], device=self._weights.model.device)
                 each = self._losses([row for row, _ in part]) / len(batch)
