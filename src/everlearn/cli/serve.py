@@ -44,8 +44,10 @@ def serve(
     ] = 600.0,
     give_way: Annotated[
         float,
-        typer.Option("--give-way", metavar="SECONDS", min=0.0, help="A step of learning waits so long for answers."),
-    ] = 10.0,
+        typer.Option(
+            "--give-way", metavar="SHARE", min=0.01, max=1.0, help="Of the time that learning takes while answers run."
+        ),
+    ] = 0.1,
     max_body: Annotated[int, typer.Option("--max-body", metavar="BYTES", min=1024, help="Of a request.")] = 20_000_000,
     keep_turns: Annotated[
         bool, typer.Option("--keep-turns/--no-keep-turns", help="Keep question and answer with each receipt.")

@@ -157,11 +157,13 @@ class Answerer:
 
         return Stream(begun.row, decode(self.model, [begun.row]), finish)
 
-    def finish_together(self, begun: Sequence[Begun]) -> list[Answer]:
-        """Decode several begun answers in one batch."""
+    def finish_together(self, begun: Sequence[Begun], between: Callable[[], None] | None = None) -> list[Answer]:
+        """Decode several begun answers in one batch; `between` is called behind each piece."""
         pieces: dict[int, list[str]] = {id(b.row): [] for b in begun}
         for row, piece in decode(self.model, [b.row for b in begun]):
             pieces[id(row)].append(piece)
+            if between is not None:
+                between()
         return [self.finished(b, "".join(pieces[id(b.row)])) for b in begun]
 
     def recall(

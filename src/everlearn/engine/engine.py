@@ -42,7 +42,7 @@ class Engine:
 
     Attributes:
         before_close: called first when the engine is closed.
-        give_way: called before each step of work in the background, without a lock; may wait while others are answered.
+        give_way: called between steps of work in the background, without a lock; may wait while others are answered.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class Engine:
         batch_size: int = 16,
         progress: Progress | None = None,
         as_of: AsOf = None,
+        in_background: bool = False,
     ) -> list[Answer]:
         """Answer several prompts, `batch_size` of them decoded together, each with its own corrections.
 
@@ -141,14 +142,20 @@ class Engine:
             batch_size: rows decoded together.
             progress: called with (answered, all).
             as_of: for all of them.
+            in_background: nobody waits for them: give way to others between any two tokens.
         """
         talks = [messages_of(p) for p in prompts]
+        between = self.give_way if in_background else None
         answers: list[Answer] = []
         for first in range(0, len(talks), batch_size):
             some = talks[first : first + batch_size]
             recalls = self.answerer.recall(some, tables, as_of)
-            begun = [self._begin(m, r, sampling, adapter) for m, r in zip(some, recalls, strict=True)]
-            answers += self.answerer.finish_together(begun)
+            begun = []
+            for messages, recall in zip(some, recalls, strict=True):
+                if between is not None:
+                    between()
+                begun.append(self._begin(messages, recall, sampling, adapter))
+            answers += self.answerer.finish_together(begun, between)
             if progress is not None:
                 progress(len(answers), len(talks))
         return answers

@@ -16,7 +16,6 @@ from everlearn.learning.examples import Encoded, Example
 from everlearn.learning.losses import answer_logits_alike, soft_targets
 from everlearn.learning.restating import Restated
 from everlearn.memory.correction import raise_target, told_ids
-from everlearn.models.base import BaseModel
 from everlearn.records import Lesson, Message, Sampling
 
 Progress = Callable[[int, int], None]
@@ -42,7 +41,7 @@ def lesson_examples(
     answer = engine.text.answer_ids(lesson.answer)
     rows = [Encoded(told_ids(engine.text, q, lesson.prompt, lesson.answer), answer) for q in wordings.asked]
     examples = []
-    for question, logits in zip(wordings.asked, _logits(engine.model, rows), strict=True):
+    for question, logits in zip(wordings.asked, _logits(engine, rows), strict=True):
         taught = torch.stack([raise_target(row, token, 1.0) for row, token in zip(logits, answer, strict=True)])
         soft = soft_targets(taught, likeliest=likeliest, temperature=temperature)
         examples.append(Example(question, lesson.answer, lesson.domain, lesson.importance, lesson.id, soft))
@@ -54,7 +53,12 @@ def own_answers(engine: Engine, prompts: Sequence[str], *, progress: Progress | 
     """The bare base model's own greedy answers, as far as `ANSWER_TOKENS` go, as token ids."""
     sampling = Sampling(max_new_tokens=ANSWER_TOKENS)
     answers = engine.answer_many(
-        prompts, tables=(), adapter="" if engine.specialists else None, sampling=sampling, progress=progress
+        prompts,
+        tables=(),
+        adapter="" if engine.specialists else None,
+        sampling=sampling,
+        progress=progress,
+        in_background=True,
     )
     rows = []
     for prompt, answer in zip(prompts, answers, strict=True):
@@ -77,7 +81,7 @@ def held_examples(
     Answers that read back as other tokens are left out.
     """
     examples = []
-    for prompt, row, logits in zip(prompts, rows, _logits(engine.model, rows), strict=True):
+    for prompt, row, logits in zip(prompts, rows, _logits(engine, rows), strict=True):
         said = engine.text.decode(row.answer)
         if said.strip() and len(engine.text.answer_ids(said)) - len(row.answer) in (0, 1):
             soft = soft_targets(logits, likeliest=likeliest, temperature=temperature)
@@ -86,12 +90,13 @@ def held_examples(
 
 
 @torch.inference_mode()
-def _logits(model: BaseModel, rows: Sequence[Encoded]) -> list[Tensor]:
+def _logits(engine: Engine, rows: Sequence[Encoded]) -> list[Tensor]:
     """Logits [A, V] of each row's answer steps, adapters off."""
     found: list[Tensor] = []
     for first in range(0, len(rows), _BATCH):
         some = rows[first : first + _BATCH]
-        with model.lock:
-            logits = answer_logits_alike(model, some)
+        engine.give_way()
+        with engine.model.lock:
+            logits = answer_logits_alike(engine.model, some)
         found += [logits[n, -len(row.answer) :].cpu() for n, row in enumerate(some)]
     return found

@@ -41,7 +41,7 @@ class ServerSettings:
         most_seconds: until the body of a request has to be here.
         most_waiting: answers that may wait to begin; further ones get 429.
         deadline: seconds after which an answer is given up.
-        give_way: seconds that a step of work in the background waits at most while answers are under way.
+        give_way: share of the time that learning in the background takes at most while answers are under way; 1 = all.
         answer_cache: answers of each tenant that are given again to the very same request; 0 = none.
         keep_turns: keep question and answer with each receipt, so that it can be explained and corrected later.
         teach_in_chat: messages such as "Remember: ..." and "No, it is ..." teach, where the key may teach.
@@ -57,7 +57,7 @@ class ServerSettings:
     most_seconds: float = 60.0
     most_waiting: int = 64
     deadline: float = 600.0
-    give_way: float = 10.0
+    give_way: float = 0.1
     answer_cache: int = 0
     keep_turns: bool = True
     teach_in_chat: bool = True
