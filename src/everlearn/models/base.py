@@ -21,6 +21,7 @@ from everlearn.models.blocks import find_blocks, hidden_of, text_config
 from everlearn.models.cache import KeyValueCache
 from everlearn.models.joined import JoinedCache
 from everlearn.models.loading import INT8, NF4, QUANTISED, align, load_module, load_quantised
+from everlearn.models.output_head import read_in_order
 from everlearn.models.placement import choose_device, choose_dtype
 from everlearn.models.sources import ModelFiles
 from everlearn.models.turnings import find_turnings
@@ -54,6 +55,7 @@ class BaseModel:
         self._config = text_config(module)
         self._turnings: tuple[Turning | None, ...] | None = None
         self._arguments = frozenset(inspect.signature(module.forward).parameters)
+        read_in_order(module)
         _refuse_other_caches(module)
         self._probe()
 
