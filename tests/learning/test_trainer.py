@@ -92,7 +92,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path):
         buffer.add(B)
         Trainer(weights, TEXT, changed(epochs=2, micro_batch=micro), replay=buffer).train(A)
         states.append(weights.adapters.state("new"))
-    assert all(torch.allclose(states[0][n], states[1][n], atol=1e-4) for n in states[0])
+    # Adam divides a gradient by its size, so where that is rounding only, single weights differ by more than the rest.
+    apart = [(states[0][n] - states[1][n]).norm() / states[0][n].norm() for n in states[0]]
+    assert max(apart) < 1e-3
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(tmp_path):
